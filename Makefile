@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Both make what they need first (.venv from the lock; see tools/setup.sh).
+
+PY := .venv/bin/python
+WORKBENCH := .venv/bin/workbench
+TRACK ?= governed
+ONLY ?=
+
+.PHONY: setup demo test prove measure lab lint lock clean
+
+setup:            ## .venv with everything, pinned
+	@tools/setup.sh
+
+demo: setup       ## the main job: two use cases from data to a sealed candidate
+	@$(PY) tools/demo.py --track $(TRACK)
+
+test: setup       ## the suite (≤ 15 minutes on 2 cores), fast tests first
+	@$(PY) -m pytest -m "not prove" $(ARGS)
+
+prove: setup      ## the long campaigns
+	@$(PY) -m pytest -m prove -s $(ARGS)
+
+measure: setup    ## every figure of docs/measures.md; ONLY=<topic> for one
+	@$(PY) tools/measure.py $(ONLY)
+
+lab: setup        ## JupyterLab with the research notebooks
+	@.venv/bin/jupyter lab --notebook-dir=. notebooks
+
+lint: setup       ## style of code and form of stage notebooks
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(PY) tools/house.py
+
+lock: setup       ## write requirements/lock.txt anew
+	@tools/lock.sh
+
+clean:            ## what runs and tests left; .venv stays
+	@chmod -R u+w runs/research runs/governed demo 2>/dev/null; rm -rf runs/research runs/governed demo build dist

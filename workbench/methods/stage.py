@@ -1,0 +1,196 @@
+"""The kernel's side of a stage: what it was given, and the one way by which results leave.
+
+The engine (or `workbench open STAGE`, for work cell by cell) puts a `stage.json` into the working
+folder: inputs by name with path, digest and origin, and the folder for outputs. Nothing here
+decides anything: the engine computes the verdicts again from the files that this module writes.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InputError
+from ..policy import gates
+from ..policy.criteria import Policy
+from ..policy.figures import Figure
+from ..record.digest import canonical, file_digest
+
+STAGE_FILE = "stage.json"
+
+
+def open_stage(folder: Path | str = ".") -> Stage:
+    """The stage that this notebook runs. InputError when the folder was not prepared for one."""
+    path = Path(folder) / STAGE_FILE
+    if not path.is_file():
+        raise InputError(
+            "This folder was not prepared for a stage.",
+            where=path.resolve(),
+            next_step="Run `workbench open STAGE` in the use case, and open the notebook it names.",
+        )
+    return Stage(Path(folder).resolve(), json.loads(path.read_text(encoding="utf-8")))
+
+
+class Stage:
+    """Inputs by name, outputs by name, figures that are claims until the engine agrees."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.facts = facts
+        self.outputs = folder / facts["outputs"]
+        self.outputs.mkdir(parents=True, exist_ok=True)
+        self._figures: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return self.facts["stage"]
+
+    @property
+    def masked(self) -> bool:
+        """Do this stage's rows speak of persons, so that a notebook shows them masked only?"""
+        return bool(self.facts.get("masked"))
+
+    # -- what came in ---------------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        return name in self.facts["inputs"]
+
+    def input(self, name: str) -> Path:
+        """Path of a named input, read-only. InputError names those that there are."""
+        if not self.has(name):
+            raise InputError(
+                f"The stage has no input `{name}`.",
+                where=self.name,
+                expected=", ".join(sorted(self.facts["inputs"])) or "none",
+            )
+        return self.folder / self.facts["inputs"][name]["path"]
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.input(name).read_text(encoding="utf-8"))
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.input(name))
+
+    def inputs(self) -> pd.DataFrame:
+        """One row an input: name, where it came from, the start of its SHA-256."""
+        rows = [
+            {"input": name, "from": facts["uri"], "sha256": facts["digest"][:16] + "…"}
+            for name, facts in sorted(self.facts["inputs"].items())
+        ]
+        return pd.DataFrame(rows, columns=["input", "from", "sha256"]).set_index("input")
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The criteria as they were sealed by the intake; never the file in the working tree."""
+        return Policy.parse(self.read_json("criteria"), where="10_intake/criteria.json")
+
+    # -- what goes out --------------------------------------------------------------------
+
+    def output(self, name: str) -> Path:
+        """A path below the outputs, its folder made."""
+        path = self.outputs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Canonical JSON (RFC 8785), so that equal content has an equal digest."""
+        path = self.output(name)
+        path.write_bytes(canonical(value))
+        return path
+
+    def write_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Parquet without an index: one row a case."""
+        path = self.output(name)
+        table.reset_index(drop=True).to_parquet(path, index=False)
+        return path
+
+    def figure(self, name: str, figure: Figure | float | str) -> None:
+        """Record one figure: glued into the notebook for readers, and into figures.json, the truth."""
+        import scrapbook
+
+        value = figure.as_dict() if isinstance(figure, Figure) else {"value": figure}
+        self._figures[name] = value
+        scrapbook.glue(name, value)
+        self.write_json("figures.json", self._figures)
+
+    def plot(self, name: str, drawing: Any, data: pd.DataFrame) -> None:
+        """Save a matplotlib figure as PNG with the CSV behind it, and show it."""
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
+        data.to_csv(self.output(f"{name}.csv"), index=False, lineterminator="\n")
+        drawing.savefig(self.output(f"{name}.png"), dpi=110, metadata={"Software": None})
+        display(drawing)
+        plt.close(drawing)
+
+    def sample(self, table: pd.DataFrame, text: str, n: int = 5) -> pd.DataFrame:
+        """The first `n` rows for a reader; the text masked where rows speak of persons."""
+        head = table.head(n).copy()
+        if self.masked and text in head:
+            head[text] = head[text].map(mask)
+        return head
+
+    # -- what it comes to -----------------------------------------------------------------
+
+    def preview(self) -> pd.DataFrame:
+        """The gates of this stage as the engine will compute them, written down as claims."""
+        results = gates.judge(self.policy, self.name, self._rows)
+        self.write_json("claims.json", [result.as_dict() for result in results])
+        return gate_table([result.as_dict() for result in results])
+
+    def _rows(self, table: str) -> list[dict[str, Any]] | None:
+        path = self.outputs / table
+        return pd.read_parquet(path).to_dict("records") if path.is_file() else None
+
+    def recorded(self) -> pd.DataFrame:
+        """What this stage leaves: file, size, start of its SHA-256."""
+        files = sorted(p for p in self.outputs.rglob("*") if p.is_file())
+        rows = [
+            {
+                "output": path.relative_to(self.outputs).as_posix(),
+                "KiB": round(path.stat().st_size / 1024, 1),
+                "sha256": file_digest(path)[:16] + "…",
+            }
+            for path in files
+        ]
+        return pd.DataFrame(rows, columns=["output", "KiB", "sha256"]).set_index("output")
+
+
+SYMBOLS = {"passed": "✓", "failed": "✗", "insufficient_evidence": "…", "not_evaluated": "?"}
+
+
+def gate_table(results: list[dict[str, Any]]) -> pd.DataFrame:
+    """Gates for a reader: the verdict as symbol and word, the figure with interval and n."""
+    rows = [
+        {
+            "gate": result["criterion"],
+            "verdict": f"{SYMBOLS[result['verdict']]} {result['verdict']}",
+            "figure": readable(result.get("figure")),
+            "asked": result.get("threshold", ""),
+            "harm it bounds": result.get("harm", ""),
+        }
+        for result in results
+    ]
+    return pd.DataFrame(
+        rows, columns=["gate", "verdict", "figure", "asked", "harm it bounds"]
+    ).set_index("gate")
+
+
+def readable(figure: dict[str, Any] | None) -> str:
+    """`0.912 [0.884, 0.934], n=500`."""
+    if not figure or figure.get("value") is None:
+        return "not measured"
+    text = f"{figure['value']:.3f}"
+    if figure.get("low") is not None:
+        text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{text}, n={figure['n']}" if figure.get("n") is not None else text
+
+
+def mask(text: str) -> str:
+    """The first two words and the length: enough to find a row, too little to read it."""
+    words = str(text).split()
+    return " ".join(words[:2]) + f" … ({len(words)} words)"
