@@ -1,0 +1,1 @@
+"""What people read: figures in one style, and tables of records and verdicts."""

@@ -1,0 +1,13 @@
+"""The rules: pure functions over plain rows and checked configuration. No I/O, nothing heavy.
+
+documents   a configuration document is read whole or refused by field
+usecase     what the model is for (`usecase.yaml`)
+criteria    what it must show (`policy.yaml`), frozen before the run
+classes     data classes: order, duties, fail closed
+tiers       risk tier and control plan, by numbered rules
+statistics  intervals and tests, each with its source
+figures     rows -> one figure with interval and n
+scorers/    one case -> pass, fail or unscored
+gates       figures against criteria -> passed, failed, insufficient_evidence, not_evaluated
+tracks      what a governed run refuses before it starts
+"""

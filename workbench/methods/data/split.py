@@ -144,5 +144,5 @@ def _pairs(table: pd.DataFrame, key: pd.Series, kind: str, text: str, found: dic
             )
 
 
-def _SIDE(text: str) -> tuple[tuple[str, str], ...]:
+def _side(text: str) -> tuple[tuple[str, str], ...]:
     return (("id", "row_id"), ("set", "set"), ("text", text))

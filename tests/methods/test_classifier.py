@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from workbench.errors import InputError
+from workbench.methods.adapt.classifier import (
+    fit_temperature,
+    frozen_reference,
+    predict_classifier,
+    probe,
+    train_classifier,
+)
+from workbench.methods.evaluate.classify import classifier_cases
+
+LABELS = ["access", "card", "fees", "never-seen"]
+QUICK = {"epochs": 2, "batch_size": 4, "rank": 4, "seed": 3, "learning_rate": 5e-4}
+
+
+@pytest.fixture(scope="module")
+def trained(minilm, rows, tmp_path_factory):
+    out = tmp_path_factory.mktemp("adapter")
+    steps: list[dict] = []
+    return out, train_classifier(minilm, rows, rows, LABELS, QUICK, out, steps.append), steps
+
+
+def test_training_learns_and_states_what_it_chose(trained):
+    """History has a row per epoch; the epoch and the temperature are named as choices."""
+    _, result, steps = trained
+    history = result["history"]
+    assert list(history["epoch"]) == [1, 2]
+    assert result["chosen"]["validation_accuracy"] == history["validation_accuracy"].max()
+    assert 0 < result["trainable"]["share"] < 0.05 and result["seconds"] > 0
+    assert [step["step"] for step in steps] == list(range(1, 7)) and steps[-1]["steps"] == 6
+
+
+def test_same_seed_and_threads_give_the_same_bytes(trained, minilm, rows, tmp_path):
+    """Retraining is bit-identical in every file; another seed gives another adapter."""
+    train_classifier(minilm, rows, rows, LABELS, QUICK, tmp_path / "again")
+    train_classifier(minilm, rows, rows, LABELS, QUICK | {"seed": 4}, tmp_path / "other")
+    names = sorted(file.name for file in trained[0].iterdir())
+    assert "adapter_model.safetensors" in names and "adapter_config.json" in names
+    for name in names:
+        assert (trained[0] / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+    one, other = (f / "adapter_model.safetensors" for f in (trained[0], tmp_path / "other"))
+    assert one.read_bytes() != other.read_bytes()
+
+
+def test_prediction_gives_probabilities_in_label_order(trained, minilm, rows):
+    """(n, k), each row sums to one, and the training rows are recognised."""
+    found = predict_classifier(minilm, trained[0], rows["text"].tolist())
+    assert found.shape == (12, 4)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert [LABELS[n] for n in found.argmax(axis=1)] == rows["label"].tolist()
+
+
+def test_prediction_does_not_depend_on_the_batch(trained, minilm, rows):
+    """V5: alone or beside longer rows, a message gets the same probabilities in float32."""
+    texts = [*rows["text"], "a much longer message " * 8]
+    together = predict_classifier(minilm, trained[0], texts)
+    alone = predict_classifier(minilm, trained[0], texts, batch_size=1)
+    assert np.abs(together - alone).max() < 1e-5
+
+
+def test_cases_have_one_row_per_case_and_model(trained, minilm, rows, tmp_path):
+    """Base and candidate give tables of the same shape over the same items."""
+    frozen_reference(minilm, rows, rows, LABELS, tmp_path)
+    items = rows.assign(case_id=[f"c{n}" for n in range(len(rows))], channel="chat")
+    base, ours = (classifier_cases(minilm, f, items) for f in (tmp_path, trained[0]))
+    assert set(base["model"]) == {"base"} and set(ours["model"]) == {"candidate"}
+    assert list(base.columns) == list(ours.columns)
+    assert {"case_id", "channel", "expected", "predicted", "p_card"} <= set(ours.columns)
+    assert list(ours["expected"]) == rows["label"].tolist()
+
+
+def test_a_case_id_that_comes_twice_is_refused(trained, minilm, rows):
+    """A repeated id would count a case twice in a paired comparison."""
+    with pytest.raises(InputError, match="twice"):
+        classifier_cases(minilm, trained[0], rows.assign(case_id="same"))
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda rows: rows.iloc[:0], "no rows"),
+        (lambda rows: rows[rows.label == "card"], "only one class"),
+        (lambda rows: rows.replace({"label": {"card": "carde"}}), "not in the schema"),
+        (lambda rows: rows.drop(columns="label"), "lack columns"),
+    ],
+)
+def test_rows_that_cannot_be_learned_from_are_refused(minilm, rows, tmp_path, split, spoil, message):
+    """Empty split, one class only, a label outside the schema: refused by name, nothing written."""
+    given = {"train": rows, "validation": rows} | {split: spoil(rows)}
+    for train in (train_classifier, frozen_reference):
+        with pytest.raises(InputError, match=message) as caught:
+            extra = {"options": QUICK, "out": tmp_path / "out"}
+            train(minilm, given["train"], given["validation"], LABELS, **extra)
+        assert caught.value.where == split
+    assert not (tmp_path / "out").exists()
+
+
+def test_frozen_head_of_another_base_is_refused(minilm, rows, tmp_path):
+    """A head is fitted to one encoder's vectors."""
+    frozen_reference(minilm, rows, rows, LABELS, tmp_path)
+    settings = (tmp_path / "classifier.json").read_text()
+    start = settings.index('"base": "') + 9
+    (tmp_path / "classifier.json").write_text(settings[:start] + "0" + settings[start + 1 :])
+    with pytest.raises(InputError, match="another base"):
+        predict_classifier(minilm, tmp_path, ["hello"])
+    with pytest.raises(InputError, match="no classifier"):
+        predict_classifier(minilm, tmp_path / "nowhere", ["hello"])
+
+
+def test_probe_of_two_classes_is_the_logistic_regression():
+    """The linear layer gives the same probabilities as the regression that it came from."""
+    from sklearn.linear_model import LogisticRegression
+
+    chance = torch.Generator().manual_seed(0)
+    vectors = torch.randn((40, 5), generator=chance)
+    known = (vectors[:, 0] > 0).long()
+    head, chosen = probe(vectors, known, vectors, known, 2)
+    fitted = LogisticRegression(C=chosen["C"], max_iter=2000).fit(vectors.numpy(), known.numpy())
+    ours = torch.softmax(head(vectors), dim=-1).detach().numpy()
+    assert np.abs(ours - fitted.predict_proba(vectors.numpy())).max() < 1e-4
+
+
+def test_temperature_softens_overconfidence():
+    """Logits ten times too large on 75 % right answers get a temperature well above one."""
+    expected = torch.tensor([0, 1] * 100)
+    logits = torch.zeros((200, 2))
+    logits[torch.arange(200), expected] = 11.0
+    logits[:50] = logits[:50].flip(1)
+    assert fit_temperature(logits, expected) == pytest.approx(10.0, rel=0.05)
+
+
+def test_labels_may_be_any_type_that_reads_as_text(minilm, tmp_path):
+    """A numeric label column is read as text, as the schema is."""
+    rows = pd.DataFrame({"text": ["a card", "a fee", "my card", "the fee"], "label": [1, 2, 1, 2]})
+    frozen_reference(minilm, rows, rows, ["1", "2"], tmp_path)
+    assert predict_classifier(minilm, tmp_path, ["a card"]).shape == (1, 2)

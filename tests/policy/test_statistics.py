@@ -1,0 +1,208 @@
+"""Intervals and tests agree with published values, and hold what they promise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.errors import InputError
+from workbench.policy import statistics as s
+
+COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_published(k, n, low, high):
+    """Newcombe 1998, Statistics in Medicine 17:857, table I, method 3."""
+    assert s.wilson(k, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ],
+)
+def test_clopper_pearson_published(k, n, low, high):
+    """Newcombe 1998, Statistics in Medicine 17:857, table I, method 5."""
+    assert s.clopper_pearson(k, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n", "low", "high"),
+    [(1, 7, 21, -0.517, -0.026), (6, 16, 161, -0.1240, -0.0054)],
+)
+def test_tango_published(gained, lost, n, low, high):
+    """Fagerland, Lydersen, Laake 2014, Statistics in Medicine 33:2850: both of its examples."""
+    assert s.tango(gained, lost, n) == pytest.approx((low, high), abs=5e-4)
+
+
+def test_tango_without_discordance_is_closed_form():
+    """With no discordant pair the ends are z²/(n + z²) either side (Tango 1998, section 3)."""
+    z2 = 1.959964**2
+    assert s.tango(0, 0, 44) == pytest.approx((-z2 / (44 + z2), z2 / (44 + z2)), abs=1e-6)
+
+
+def test_tango_agrees_with_mcnemar_at_zero():
+    """At difference 0 Tango's score is McNemar's: at level 1 - p an end lies on 0."""
+    p = 0.033006  # asymptotic McNemar of (6, 16), Fagerland et al. 2014
+    assert s.tango(6, 16, 161, level=1 - p).high == pytest.approx(0, abs=1e-5)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 100))
+def test_tango_is_antisymmetric_and_holds_the_estimate(gained, lost, same):
+    """Swapping the models mirrors the interval; the difference seen lies inside."""
+    n = gained + lost + same
+    if n:
+        one, other = s.tango(gained, lost, n), s.tango(lost, gained, n)
+        assert one.low == pytest.approx(-other.high, abs=1e-9)
+        assert one.low - 1e-9 <= (gained - lost) / n <= one.high + 1e-9
+        assert -1 <= one.low <= one.high <= 1
+
+
+@pytest.mark.parametrize(("gained", "lost", "p"), [(1, 7, 0.0703), (6, 16, 0.0525), (0, 0, 1.0)])
+def test_mcnemar_exact_published(gained, lost, p):
+    """Fagerland et al. 2014: exact conditional McNemar; no discordant pair says nothing."""
+    assert s.mcnemar_exact(gained, lost) == pytest.approx(p, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "cases"), [(0.10, 29), (0.05, 59), (0.02, 149), (0.01, 299), (0.001, 2995)]
+)
+def test_zero_failure_cases_published(rate, cases):
+    """The success-run numbers: 59 for 95/95, 299 for 99/95; one case less does not show it."""
+    assert s.zero_failure_cases(rate) == cases
+    assert s.zero_failure_upper(cases) <= rate < s.zero_failure_upper(cases - 1)
+
+
+def test_zero_failures_agree_with_clopper_pearson():
+    """The one-sided bound is the end of the two-sided 90 % interval, near three over n."""
+    assert 1 - s.clopper_pearson(59, 59, 0.90).low == pytest.approx(s.zero_failure_upper(59))
+    assert s.zero_failure_upper(1000) == pytest.approx(3 / 1000, rel=5e-3)
+
+
+@given(COUNTS)
+def test_proportion_intervals_hold_the_estimate_and_mirror(counts):
+    """k/n lies inside; failures have the mirrored interval; a higher level is wider."""
+    k, n = counts
+    for interval in (s.wilson, s.clopper_pearson):
+        low, high = interval(k, n)
+        assert 0 <= low <= k / n <= high <= 1
+        assert low == pytest.approx(1 - interval(n - k, n).high, abs=1e-9)
+        assert interval(k, n, 0.99).low <= low
+
+
+@pytest.mark.parametrize("p", [0.01, 0.05, 0.3, 0.5])
+def test_clopper_pearson_never_covers_less_than_its_level(p):
+    """Its promise, counted over all outcomes of 40 cases."""
+    n = 40
+    weight = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+    inside = [
+        s.clopper_pearson(k, n).low <= p <= s.clopper_pearson(k, n).high for k in range(n + 1)
+    ]
+    assert sum(w for w, hit in zip(weight, inside, strict=True) if hit) >= 0.95
+
+
+def test_looks_spend_the_error():
+    """Three looks at 95 % each take a third of the error (Bonferroni); one look costs nothing."""
+    assert s.for_looks(0.95, 1) == pytest.approx(0.95)
+    assert s.for_looks(0.95, 5) == pytest.approx(0.99)
+
+
+def test_paired_cases_by_hand():
+    """(1.960 + 0.842)² x 0.1 / 0.02², rounded up."""
+    assert s.paired_cases(0.1, 0.02) == 1963
+
+
+def test_macro_f1_agrees_with_scikit_learn():
+    """The same number as scikit-learn's over labels that occur on either side."""
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    expected, predicted = list("aabbccccdd"), list("abbbccdcde")
+    theirs = metrics.f1_score(expected, predicted, average="macro", zero_division=0)
+    assert s.macro_f1(expected, predicted) == pytest.approx(theirs)
+
+
+def test_macro_f1_interval_is_seeded():
+    """The same seed gives the same interval; another seed nearly the same; it holds the value."""
+    expected, predicted = list("aabbccddd") * 20, list("aabbcaddb") * 15 + list("babbccdad") * 5
+    one = s.macro_f1_interval(expected, predicted, seed=1)
+    assert one == s.macro_f1_interval(expected, predicted, seed=1)
+    other = s.macro_f1_interval(expected, predicted, seed=2)
+    assert one != other and one == pytest.approx(other, abs=0.02)
+    assert one.low < s.macro_f1(expected, predicted) < one.high
+
+
+def test_macro_f1_interval_is_not_as_narrow_as_a_plain_bootstrap():
+    """In small classes a plain redraw is too narrow; ours is wider (Rao and Wu 1988)."""
+    import numpy as np
+
+    rng, expected = np.random.default_rng(1), list("abcdefgh") * 4
+    predicted = list("abcdefgh") * 3 + list("bbddffhh")
+    cells = [[i for i, e in enumerate(expected) if e == label] for label in "abcdefgh"]
+    plain = []
+    for _ in range(1000):
+        drawn = np.concatenate([rng.choice(cell, len(cell)) for cell in cells])
+        plain.append(s.macro_f1([expected[i] for i in drawn], [predicted[i] for i in drawn]))
+    low, high = s.macro_f1_interval(expected, predicted)
+    assert high - low > 1.05 * np.subtract(*np.quantile(plain, [0.975, 0.025]))
+
+
+def test_macro_f1_without_an_error_is_not_certain():
+    """A faultless sample does not give the interval [1, 1]; rare classes make it wider."""
+    even, rare = list("ab") * 30, ["a"] * 55 + ["b"] * 5
+    assert s.macro_f1_interval(even, even).low == pytest.approx(s.clopper_pearson(60, 60).low)
+    assert s.macro_f1_interval(rare, rare).low < s.macro_f1_interval(even, even).low < 1
+
+
+def test_macro_f1_interval_covers_about_its_level():
+    """Of 300 simulated examinations at 160 cases, the interval holds the truth in about 95 %."""
+    import numpy as np
+
+    rng, labels = np.random.default_rng(7), [str(i) for i in range(8)]
+    truth = [labels[i % 8] for i in range(160)]
+    right, covered = 0.93, 0
+    for trial in range(300):
+        said = [
+            t if rng.random() < right else labels[(int(t) + rng.integers(1, 8)) % 8] for t in truth
+        ]
+        # Errors fall evenly, so that precision, recall and F1 of each label are `right`.
+        low, high = s.macro_f1_interval(truth, said, seed=trial, repeats=400)
+        covered += low <= right <= high
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: s.wilson(5, 0),
+        lambda: s.wilson(6, 5),
+        lambda: s.clopper_pearson(-1, 5),
+        lambda: s.tango(3, 3, 5),
+        lambda: s.mcnemar_exact(-1, 2),
+        lambda: s.wilson(1, 2, level=95),
+        lambda: s.zero_failure_cases(0),
+        lambda: s.zero_failure_upper(0),
+        lambda: s.for_looks(0.95, 0),
+        lambda: s.paired_cases(0.1, 0),
+        lambda: s.macro_f1([], []),
+        lambda: s.macro_f1(["a"], ["a", "b"]),
+    ],
+)
+def test_counts_that_do_not_fit_are_refused(call):
+    """Impossible counts and levels raise InputError, not a number."""
+    with pytest.raises(InputError):
+        call()

@@ -1,0 +1,9 @@
+"""Ship the templates in the wheel; an editable install reads them from the checkout instead."""
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class Templates(BuildHookInterface):
+    def initialize(self, version, build_data):
+        if version != "editable":
+            build_data["force_include"]["templates"] = "workbench/templates"

@@ -1,0 +1,110 @@
+"""Figures in one style: colour-blind-safe, direct labels, threshold, interval and n always drawn.
+
+Each function takes a table and returns a matplotlib figure; the caller saves it together with the
+table (`Stage.plot`). matplotlib is imported on use, so that readers without it can verify.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart by every common form of colour vision.
+BASE, CANDIDATE, LIMIT, QUIET = "#0072B2", "#D55E00", "#000000", "#8C8C8C"
+STYLE = {
+    "figure.figsize": (7.2, 3.6),
+    "figure.dpi": 100,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "svg.hashsalt": "workbench",
+    "figure.constrained_layout.use": True,
+}
+
+
+def _axes(title: str, width: float = 7.2, height: float = 3.6):
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        drawing, axes = plt.subplots(figsize=(width, height))
+    axes.set_title(title, loc="left", fontsize=11)
+    return drawing, axes
+
+
+def loss_curve(history: pd.DataFrame) -> Figure:
+    """Training and validation loss by epoch. Columns: epoch, loss, validation_loss."""
+    drawing, axes = _axes("Loss while training")
+    last = history.iloc[-1]
+    for column, colour, name in (
+        ("loss", QUIET, "training"),
+        ("validation_loss", CANDIDATE, "validation"),
+    ):
+        axes.plot(history["epoch"], history[column], color=colour, marker="o", markersize=4)
+        axes.annotate(f"  {name}", (last["epoch"], last[column]), color=colour, va="center")
+    axes.margins(x=0.15)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("cross-entropy (nats)")
+    return drawing
+
+
+def confusion(matrix: pd.DataFrame) -> Figure:
+    """Confusion matrix, rows expected, columns predicted, counts; names only where they fit."""
+    size = min(11.0, max(4.5, 0.55 * len(matrix)))
+    drawing, axes = _axes(f"Expected (rows) and predicted, n={int(matrix.to_numpy().sum())}", size, size)
+    axes.imshow(matrix.to_numpy(), cmap="cividis", aspect="equal")
+    axes.grid(False)
+    if len(matrix) <= 25:
+        axes.set_xticks(range(len(matrix)), matrix.columns, rotation=60, ha="right")
+        axes.set_yticks(range(len(matrix)), matrix.index)
+        top = matrix.to_numpy().max() or 1
+        for i, row in enumerate(matrix.to_numpy()):
+            for j, count in enumerate(row):
+                if count:
+                    axes.text(j, i, int(count), ha="center", va="center", fontsize=8,
+                              color="white" if count < top / 2 else "black")
+    return drawing
+
+
+def intervals(table: pd.DataFrame, title: str, threshold: float | None = None) -> Figure:
+    """One line a row of the table: point and interval of base and candidate, n beside the name.
+
+    Columns: name, n, and for each of base_ and candidate_: value, low, high.
+    """
+    drawing, axes = _axes(title, height=max(2.2, 0.42 * len(table) + 1.2))
+    for offset, colour, model in ((0.14, BASE, "base"), (-0.14, CANDIDATE, "candidate")):
+        if f"{model}_value" not in table:
+            continue
+        places = [i + offset for i in range(len(table))]
+        axes.hlines(places, table[f"{model}_low"], table[f"{model}_high"], color=colour)
+        axes.plot(table[f"{model}_value"], places, "o", color=colour, markersize=5, label=model)
+    axes.set_yticks(range(len(table)), [f"{r['name']}  (n={r['n']})" for _, r in table.iterrows()])
+    axes.invert_yaxis()
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("share, with 95 % interval")
+    if threshold is not None:
+        axes.axvline(threshold, color=LIMIT, linestyle="--", linewidth=1)
+        axes.annotate(f"asked {threshold:g}", (threshold, -0.6), fontsize=8, ha="right")
+    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    return drawing
+
+
+def counts(table: pd.DataFrame, title: str) -> Figure:
+    """Stacked bars: rows by class and set. Index: class; columns: sets; values: rows."""
+    drawing, axes = _axes(title, height=max(2.2, 0.3 * min(len(table), 30) + 1.2))
+    left = 0
+    for column, colour in zip(table.columns, (BASE, QUIET, CANDIDATE), strict=False):
+        axes.barh(range(len(table)), table[column], left=left, color=colour, label=column)
+        left = table[column] + left
+    if len(table) <= 30:
+        axes.set_yticks(range(len(table)), table.index)
+    axes.invert_yaxis()
+    axes.set_xlabel("rows")
+    axes.legend(frameon=False, fontsize=9)
+    return drawing

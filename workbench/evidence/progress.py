@@ -1,0 +1,60 @@
+"""What a person sees while stages run: one line a stage, the cell that runs, how long it took."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from .tables import mark
+
+
+class Teller:
+    """Callable as `on_event(kind, **facts)`. In a terminal the last line moves; in a log only
+    beginnings and ends are printed."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(highlight=False, quiet=quiet, stderr=True)
+        self.status = None
+        self.began = time.monotonic()
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        getattr(self, f"_{kind}", lambda **_: None)(**facts)
+
+    def _plan(self, stages: list[str], level: str) -> None:
+        self.console.print(f"{len(stages)} stages, isolation {level}: {' → '.join(stages)}")
+
+    def _stage(self, stage: str, reused: bool, reason: str) -> None:
+        if reused:
+            return
+        self.began = time.monotonic()
+        if self.console.is_terminal:
+            self.status = self.console.status(f"{stage}  starting")
+            self.status.start()
+        else:
+            self.console.print(f"▸ {stage}  ({reason})")
+
+    def _cell_started(self, stage: str, number: int, total: int, title: str = "", **_: Any) -> None:
+        if self.status:
+            self.status.update(f"{stage}  cell {number}/{total}  {title}")
+
+    def _output(self, stage: str, text: str = "", **_: Any) -> None:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if self.status and lines:
+            self.status.update(f"{stage}  {lines[-1][:80]}")
+
+    def _done(self, stage: str, done: Any) -> None:
+        self.close()
+        outcome = "reused" if done.reused else done.record.outcome
+        line = Text.assemble(mark(outcome), f"  {stage}  {done.seconds:.1f} s  ")
+        missed = [v for v in done.verdicts if v["verdict"] != "passed"]
+        for verdict in missed:
+            line.append_text(Text.assemble(mark(verdict["verdict"]), f" {verdict['criterion']}  "))
+        self.console.print(line)
+
+    def close(self) -> None:
+        if self.status:
+            self.status.stop()
+            self.status = None

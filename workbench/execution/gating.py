@@ -1,0 +1,165 @@
+"""Verdicts outside the kernel: the sealed rows, the frozen criteria, and nobody's word for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..policy import gates
+from ..policy.criteria import Policy
+from ..policy.gates import GateResult, GateVerdict
+from ..record.digest import canonical
+from ..record.store import Record, Store
+from .inputs import Input
+from .stages import Stage
+
+VERDICTS = "verdicts.json"
+CLAIMS = "claims.json"
+DECISION = "candidate"
+
+
+def frozen_policy(inputs: dict[str, Input], outputs: Path) -> Policy | None:
+    """The criteria as the intake sealed them; the intake's own are in its outputs."""
+    path = inputs["criteria"].path if "criteria" in inputs else outputs / "criteria.json"
+    if not path.is_file():
+        return None
+    return Policy.parse(json.loads(path.read_text(encoding="utf-8")), where=path)
+
+
+def reader(outputs: Path) -> Callable[[str], list[dict[str, Any]] | None]:
+    """Rows of a table below `outputs`; None where there is none."""
+
+    def rows(table: str) -> list[dict[str, Any]] | None:
+        import pyarrow.parquet as parquet
+
+        path = outputs / table
+        return parquet.read_table(path).to_pylist() if path.is_file() else None
+
+    return rows
+
+
+def locked_ids(policy: Policy, stage: Stage, inputs: dict[str, Input], limit: int) -> dict:
+    """Rule -> ids of its locked cases, so that a case left out or slipped in is noticed.
+
+    `limit` is the stage's parameter of that name: the demo profile may use fewer cases a rule.
+    """
+    if "cases" not in inputs:
+        return {}
+    root = inputs["cases"].path
+    found = {}
+    for rule in policy.of(stage.name):
+        path = root / Path(getattr(rule, "cases", None) or "-").name
+        if path.is_file():
+            cases = yaml.safe_load(path.read_text(encoding="utf-8"))["cases"]
+            ids = [str(case["id"]) for case in cases]
+            found[rule.id] = set(ids[:limit] if limit else ids)
+    return found
+
+
+def judge(
+    stage: Stage,
+    policy: Policy | None,
+    inputs: dict[str, Input],
+    outputs: Path,
+    parameters: dict[str, Any],
+    *,
+    looks: int,
+) -> list[GateResult]:
+    """The verdicts on what this stage left, each gate of the policy that is about it."""
+    if policy is None:
+        return []
+    locked = locked_ids(policy, stage, inputs, parameters.get("limit", 0))
+    return gates.judge(policy, stage.name, reader(outputs), looks=looks, locked=locked)
+
+
+def contradictions(outputs: Path, results: list[GateResult]) -> list[dict[str, Any]]:
+    """Where the notebook claims another verdict or figure than the rows give."""
+    path = outputs / CLAIMS
+    if not path.is_file():
+        return []
+    try:
+        claimed = json.loads(path.read_text(encoding="utf-8"))
+        found = gates.compare(claimed, [_plain(result) for result in results])
+    except (ValueError, AttributeError, TypeError) as error:
+        return [{"criterion": CLAIMS, "field": "file", "claimed": str(error), "recomputed": None}]
+    return [vars(one) for one in found]
+
+
+def _plain(result: GateResult) -> Any:
+    """A result whose `as_dict` went through JSON, as the claim did (tuples, enums, whole floats)."""
+
+    class Plain:
+        criterion = result.criterion
+
+        @staticmethod
+        def as_dict() -> dict[str, Any]:
+            return json.loads(canonical(result.as_dict()))
+
+    return Plain
+
+
+def write(outputs: Path, results: list[GateResult]) -> None:
+    """`verdicts.json`, the engine's; whatever the kernel left under that name is replaced."""
+    (outputs / VERDICTS).unlink(missing_ok=True)
+    if results:
+        (outputs / VERDICTS).write_bytes(canonical([result.as_dict() for result in results]))
+
+
+def late_criteria(store: Store, criteria: Input, trained: Record | None) -> str | None:
+    """Why these criteria may not judge: they entered the ledger after the training began."""
+    if trained is None:
+        return None
+    run = trained.statement.run_id
+    entered = trained_at = None
+    for entry in store.ledger.entries():
+        if entry.kind == "criteria" and entry.body.get("sha256") == criteria.digest:
+            entered = entry.index if entered is None else entered
+        if entry.kind == "start" and entry.body.get("run") == run:
+            trained_at = entry.index
+    if entered is None:
+        return "these criteria never entered the ledger"
+    if trained_at is None or entered > trained_at:
+        return "these criteria entered the ledger after the training began"
+    return None
+
+
+def unjudged(policy: Policy, stage: Stage, reason: str) -> list[GateResult]:
+    """Every gate of a stage as `not_evaluated`, for one reason."""
+    return [gates._unevaluated(gate, reason) for gate in policy.of(stage.name)]
+
+
+def decided(
+    policy: Policy, verdicts: list[dict[str, Any]], frozen: bool
+) -> tuple[GateResult, bool]:
+    """The deciding stage's own verdict, from all verdicts before it; and whether it may freeze.
+
+    Required are the blocking gates of every stage that is part of this use case's plan.
+    """
+    worst = GateVerdict.PASSED
+    blocking = {v["criterion"]: v["verdict"] for v in verdicts if v["blocking"]}
+    missing = sorted(set(policy.required) - set(blocking))
+    bad = sorted(name for name, verdict in blocking.items() if verdict != GateVerdict.PASSED)
+    if missing or not blocking:
+        worst = GateVerdict.NOT_EVALUATED
+    if bad:
+        worst = GateVerdict.FAILED
+    reason = _why(bad, missing, blocking)
+    if frozen and worst != GateVerdict.PASSED:
+        reason = f"the notebook froze a candidate although: {reason}"
+    if not frozen and worst == GateVerdict.PASSED:
+        worst, reason = GateVerdict.FAILED, "the notebook froze no candidate"
+    result = GateResult(
+        DECISION, "50_candidate", worst, None, "every blocking gate passed", reason,
+        "a model that nobody showed to be safe is approved", True, tuple(bad + missing),
+    )
+    return result, worst == GateVerdict.PASSED
+
+
+def _why(bad: list[str], missing: list[str], blocking: dict[str, str]) -> str:
+    parts = [f"{name}: {blocking[name]}" for name in bad]
+    parts += [f"{name}: no verdict" for name in missing]
+    return "; ".join(parts) or f"all {len(blocking)} blocking gates passed"

@@ -1,0 +1,182 @@
+"""Resolve a stage's inputs to files with digests, and lay them out where the kernel may read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..policy.classes import ENCRYPTED
+from ..record.digest import Entry, digest, file_digest, tree, tree_digest
+from ..record.statement import ResourceDescriptor
+from ..record.store import Record, Store
+from . import base_source
+from .project import USECASE_FILE, Project
+from .stages import Source, Stage
+
+SEALED_SUFFIX = ".enc"
+OUTPUTS = "outputs/"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a run. `digest` is of the ciphertext where the rows are encrypted at rest;
+    `identity` is what reuse and replay compare: a keyed digest of the plaintext there."""
+
+    name: str
+    path: Path
+    digest: str
+    identity: str
+    uri: str
+    record: str | None = None
+    snapshot: str | None = None
+    locked: bool = False
+    files: tuple[tuple[str, str], ...] = ()
+    """Of a sealed input: each file's path in its record, and its digest."""
+
+    def dependencies(self) -> list[ResourceDescriptor]:
+        """As the statement names it: each sealed file that was read, or the file or folder itself."""
+        notes = {"input": self.name}
+        if self.record is None:
+            # Of rows that can be forgotten, nothing stays that could be guessed without a key.
+            keyed = {"hmac_sha256": self.identity} if self.snapshot else {"sha256": self.digest}
+            return [ResourceDescriptor(name=self.name, digest=keyed, uri=self.uri, annotations=notes)]
+        notes["record"] = self.record
+        if self.snapshot:
+            notes |= {"snapshot": self.snapshot, "plaintext": self.identity}
+        if self.locked:
+            notes["locked"] = "a look"
+        return [
+            ResourceDescriptor(name=name, digest={"sha256": sha256}, uri=self.uri, annotations=notes)
+            for name, sha256 in self.files
+        ]
+
+
+def resolve(
+    project: Project, stage: Stage, records: dict[str, Record], store: Store
+) -> dict[str, Input]:
+    """Every input of `stage`, given the records of this pipeline so far.
+
+    InputError names an input that is not there; one marked optional is left out.
+    """
+    found: dict[str, Input] = {}
+    for name, source in stage.inputs.items():
+        item = _resolve_one(project, name, source, records, store)
+        if item:
+            found[name] = item
+        elif not source.optional:
+            raise InputError(
+                f"The stage {stage.name} lacks its input `{name}`.",
+                where=f"{source.origin}: {source.path}",
+                expected=f"a sealed record of {source.origin} with that output",
+                next_step=f"Run {source.origin} first: `workbench run --until {stage.name}`.",
+            )
+    return found
+
+
+def _resolve_one(
+    project: Project, name: str, source: Source, records: dict[str, Record], store: Store
+) -> Input | None:
+    if source.from_stage:
+        record = records.get(source.origin)
+        return from_record(name, source, record) if record else None
+    if source.origin == "base":
+        path = base_source.locate(project.usecase.base, project.root)
+        return from_path(name, path, f"base:{project.usecase.base.source}")
+    return _from_usecase(project, name, source, store)
+
+
+def _from_usecase(project: Project, name: str, source: Source, store: Store) -> Input | None:
+    usecase = project.usecase
+    named = {
+        "usecase": USECASE_FILE,
+        "policy": usecase.policy,
+        "data": usecase.data.path,
+        "cases": usecase.cases,
+    }[source.path]
+    if named is None:
+        return None
+    path = project.path(named, source.path)
+    item = from_path(name, path, f"file:{named}")
+    if source.path == "data" and snapshot_needed(project):
+        secret = store.cipher.keyed_digest(path)
+        return Input(name, path, item.digest, secret, item.uri, snapshot=secret[:16])
+    return item
+
+
+def snapshot_needed(project: Project) -> bool:
+    """Does any column of the data hold a class that is encrypted at rest?"""
+    return bool(project.usecase.data.classes & ENCRYPTED)
+
+
+def from_path(name: str, path: Path, uri: str) -> Input:
+    value = tree_digest(tree(path)) if path.is_dir() else file_digest(path)
+    return Input(name, path, value, value, uri)
+
+
+def from_record(name: str, source: Source, record: Record) -> Input | None:
+    """An output file or folder of a sealed record; None when the record doesn't have it."""
+    files = {s.name: s for s in record.statement.subject}
+    uri = f"record:{record.stage}/{record.id}/{OUTPUTS}{source.path}"
+    target = OUTPUTS + source.path
+    facts = {"uri": uri, "record": record.digest, "locked": source.locked}
+    if target in files:
+        value = files[target].digest["sha256"]
+        held = ((target, value),)
+        return Input(name, record.file(target), value, value, files=held, **facts)
+    sealed = target + SEALED_SUFFIX
+    if sealed in files:
+        encrypted = record.encrypted(sealed) or {}
+        value = files[sealed].digest["sha256"]
+        return Input(
+            name, record.file(sealed), value, encrypted["plaintext"],
+            snapshot=encrypted["snapshot"], files=((sealed, value),), **facts,
+        )  # fmt: skip
+    held = tuple(
+        (path, s.digest["sha256"]) for path, s in files.items() if path.startswith(target + "/")
+    )
+    if not held:
+        return None
+    value = digest(sorted([path[len(target) + 1 :], sha256] for path, sha256 in held))
+    return Input(name, record.path / target, value, value, files=held, **facts)
+
+
+def lay_out(inputs: dict[str, Input], folder: Path, store: Store) -> dict[str, Path]:
+    """Where the kernel finds each input: decrypted into `folder`, or the sealed file itself.
+
+    Decrypted rows live in the run's private scratch and go with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    places = {}
+    for name, item in inputs.items():
+        if item.snapshot and item.record:
+            place = folder / item.path.name.removesuffix(SEALED_SUFFIX)
+            place = place.with_name(f"{name}-{place.name}")
+            store.cipher.decrypt(item.path, place, item.snapshot)
+            place.chmod(0o400)
+            places[name] = place
+        else:
+            places[name] = item.path
+    return places
+
+
+def unchanged(items: dict[str, Input]) -> list[str]:
+    """Names of inputs that changed on disk since they were hashed: nobody may swap one mid-run."""
+    changed = []
+    for name, item in items.items():
+        if item.path.is_dir():
+            now = _folder_digest(item)
+        else:
+            now = file_digest(item.path)
+        if now != item.digest:
+            changed.append(name)
+    return changed
+
+
+def _folder_digest(item: Input) -> str:
+    entries: list[Entry] = tree(item.path)
+    if item.record is None:
+        return tree_digest(entries)
+    return digest(sorted([e.path, e.sha256] for e in entries))
+
+

@@ -1,0 +1,347 @@
+"""The life cycle of a use case as a graph of stages: plan, reuse what is unchanged, run the rest."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import GateNotPassed, InputError, IntegrityError
+from ..policy import classes, gates, tiers, tracks
+from ..record.digest import digest, tree, tree_digest
+from ..record.store import Record, Store
+from ..record.verify import verify_record
+from . import capture, isolation, runner
+from .inputs import Input, from_record, resolve
+from .project import USECASE_FILE, Project
+from .stages import Source, Stage, stages_for
+
+OnEvent = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done with one stage, and why."""
+
+    stage: Stage
+    parameters: dict[str, Any]
+    inputs: dict[str, Input]
+    key: dict[str, Any]
+    reuse: Record | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one stage."""
+
+    stage: str
+    record: Record
+    reused: bool
+    reason: str
+    seconds: float
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        return self.record.statement.predicate.workbench_verdicts
+
+
+@dataclass
+class Pipeline:
+    """One use case on one track. `on_event(kind, **facts)` is told what happens."""
+
+    project: Project
+    store: Store
+    profile: str | None = None
+    given: dict[str, list[str]] = field(default_factory=dict)
+    """stage -> `name=value` texts, from the command line"""
+    fresh: bool = False
+    on_event: OnEvent = lambda *a, **k: None
+
+    def __post_init__(self) -> None:
+        self.stages = stages_for(self.project.root, self.project.usecase)
+        self.parameters = {s.name: self._parameters(s) for s in self.stages}
+        unknown = set(self.given) - set(self.parameters)
+        if unknown:
+            raise InputError(
+                f"There is no stage {', '.join(sorted(unknown))}.",
+                expected=", ".join(self.parameters),
+            )
+        self.records: dict[str, Record] = {}
+
+    # -- before anything runs ---------------------------------------------------------------
+
+    def _parameters(self, stage: Stage) -> dict[str, Any]:
+        """Template defaults < use case < profile < command line, checked against the schema."""
+        usecase, name = self.project.usecase, stage.name
+        values = dict(usecase.parameters.get(name, {}))
+        if self.profile:
+            if self.profile not in usecase.profiles:
+                raise InputError(
+                    "The use case has no such profile.",
+                    where=f"{USECASE_FILE}: profiles",
+                    expected=", ".join(usecase.profiles) or "none is declared",
+                    given=self.profile,
+                )
+            values |= usecase.profiles[self.profile].get(name, {})
+        values |= stage.schema.coerce(self.given.get(name, []))
+        return stage.schema.check(values)
+
+    def check(self) -> str:
+        """Refuse what may not run on this track at all; returns the isolation level to use."""
+        usecase = self.project.usecase
+        plan = tiers.control_plan(usecase)
+        wrong = gates.preflight(self.project.policy)
+        if wrong:
+            raise InputError("The policy can't be evaluated.", where=usecase.policy,
+                             given="; ".join(wrong))  # fmt: skip
+        level, why = isolation.available()
+        reasons = tracks.refusals(
+            self.store.track,
+            plan=plan,
+            dirty=capture.repository(self.project.root).get("dirty"),
+            isolation=level,
+            unclassified=self._unclassified(),
+            classes=usecase.data.classes,
+        )
+        if reasons:
+            raise InputError(
+                f"This use case may not run on the {self.store.track} track yet.",
+                where=self.project.root,
+                given="\n            ".join(reasons),
+                next_step=why or "Clear each reason, then run again.",
+            )
+        return level
+
+    def _unclassified(self) -> list[str]:
+        data = self.project.usecase.data
+        found = classes.problems(data.columns, data.columns)
+        if not data.columns:
+            found.append("no column is classified")
+        if not data.classified_by:
+            found.append("data.classified_by: no person has confirmed the classification")
+        return found
+
+    # -- the plan ---------------------------------------------------------------------------
+
+    def plan(self, until: str | None = None) -> Iterator[tuple[Stage, Step | None, str]]:
+        """Stage by stage what would happen. A step is None where it depends on one that will run."""
+        pending: list[str] = []
+        for stage in self._until(until):
+            waits = sorted(stage.needs() & set(pending))
+            if waits:
+                pending.append(stage.name)
+                yield stage, None, f"follows {', '.join(waits)}"
+                continue
+            step = self.step(stage)
+            if step.reuse:
+                self.records[stage.name] = step.reuse
+            else:
+                pending.append(stage.name)
+            yield stage, step, step.reason
+
+    def _until(self, until: str | None) -> list[Stage]:
+        if until is None:
+            return self.stages
+        wanted, names = {until}, {stage.name for stage in self.stages}
+        if until not in names:
+            raise InputError("There is no such stage.", expected=", ".join(sorted(names)), given=until)
+        for stage in reversed(self.stages):
+            if stage.name in wanted:
+                wanted |= stage.needs()
+        return [stage for stage in self.stages if stage.name in wanted]
+
+    def step(self, stage: Stage) -> Step:
+        """Inputs, key and, if an earlier record has the same key, that record to reuse."""
+        inputs = resolve(self.project, stage, self.records, self.store)
+        parameters = self.parameters[stage.name]
+        key = self._key(stage, parameters, inputs)
+        earlier = self.earlier(stage)
+        same = [record for record in earlier if key_of(record).get("digest") == key["digest"]]
+        if same and not self.fresh:
+            return Step(stage, parameters, inputs, key, same[-1], "unchanged")
+        if same:
+            return Step(stage, parameters, inputs, key, None, "asked for anew")
+        reason = changed(key_of(earlier[-1]), key) if earlier else "first run"
+        return Step(stage, parameters, inputs | self._reusable(stage, key), key, None, reason)
+
+    def _key(self, stage: Stage, parameters: dict, inputs: dict[str, Input]) -> dict[str, Any]:
+        """All that decides the result; two runs with the same key need not both happen."""
+        environment = capture.environment()
+        own = self.project.root / "steps"
+        parts = {
+            "template": stage.source_digest,
+            "parameters": parameters,
+            "inputs": {name: item.identity for name, item in sorted(inputs.items())},
+            "workbench": capture.package_digest(),
+            "libraries": environment["libraries"],
+            "python": environment["python"],
+            "steps": tree_digest(tree(own)) if own.is_dir() else None,
+        }
+        return {"digest": digest(parts), "parts": parts, "reusable": self._partial(stage, parts)}
+
+    def _partial(self, stage: Stage, parts: dict[str, Any]) -> dict[str, str]:
+        """Output -> digest of what alone decides it, for outputs that outlive a change elsewhere."""
+        declared = stage.facts.get("reuses", {})
+        same = {name: value for name, value in parts.items() if name != "inputs"}
+        return {
+            output: digest([same, {n: parts["inputs"].get(n) for n in names}])
+            for output, names in declared.items()
+        }
+
+    def earlier(self, stage: Stage) -> list[Record]:
+        """Successful records of this stage and use case, the oldest first."""
+        return [
+            record
+            for record in self.store.records(stage.name)
+            if record.outcome == "succeeded" and usecase_of(record) == self.project.usecase.id
+        ]
+
+    def _reusable(self, stage: Stage, key: dict[str, Any]) -> dict[str, Input]:
+        """Outputs of earlier records that can be taken over, as inputs named after them."""
+        found = {}
+        for output, partial in key["reusable"].items():
+            for record in reversed(self.earlier(stage)):
+                if key_of(record).get("reusable", {}).get(output) == partial:
+                    name = Path(output).stem
+                    item = from_record(name, Source(stage.name, output), record)
+                    if item:
+                        _verified(record, self.store)
+                        found[name] = item
+                    break
+        return found
+
+    # -- the run ----------------------------------------------------------------------------
+
+    def run(self, until: str | None = None) -> list[Done]:
+        """Every stage in order. GateNotPassed when a gate stops it; the records stay."""
+        level = self.check()
+        done: list[Done] = []
+        with _alone(self.store, self.project.usecase.id):
+            stages = self._until(until)
+            self.on_event("plan", stages=[stage.name for stage in stages], level=level)
+            for stage in stages:
+                done.append(self._one(stage, level))
+                self._stop_at(stage, done)
+        return done
+
+    def _one(self, stage: Stage, level: str) -> Done:
+        began = time.monotonic()
+        step = self.step(stage)
+        self.on_event("stage", stage=stage.name, reused=step.reuse is not None, reason=step.reason)
+        if step.reuse:
+            _verified(step.reuse, self.store)
+            record = step.reuse
+        else:
+            record = runner.run(
+                runner.Job(
+                    project=self.project, stage=stage, store=self.store, inputs=step.inputs,
+                    parameters=step.parameters, key=step.key, level=level, who=actor(self.project.root),
+                    records=dict(self.records), profile=self.profile,
+                    on_event=lambda kind, **facts: self.on_event(kind, stage=stage.name, **facts),
+                )
+            )  # fmt: skip
+        self.records[stage.name] = record
+        finished = Done(stage.name, record, step.reuse is not None, step.reason,
+                        time.monotonic() - began)  # fmt: skip
+        self.on_event("done", stage=stage.name, done=finished)
+        return finished
+
+    def _stop_at(self, stage: Stage, done: list[Done]) -> None:
+        """A gate that didn't pass ends the run, unless the deciding stage is to weigh it."""
+        if stage.facts.get("continues"):
+            return
+        stopped = [v for v in done[-1].verdicts if v["blocking"] and v["verdict"] != "passed"]
+        if stopped:
+            error = GateNotPassed(
+                f"{stage.name}: " + "; ".join(f"{v['criterion']} {v['verdict']}" for v in stopped),
+                where=f"record {done[-1].record.ref}",
+                given="; ".join(v["reason"] for v in stopped),
+                next_step=f"workbench show {done[-1].record.id}",
+            )
+            error.done = done
+            raise error
+
+
+def key_of(record: Record) -> dict[str, Any]:
+    return record.statement.predicate.buildDefinition.internalParameters.get("key", {})
+
+
+def usecase_of(record: Record) -> str | None:
+    return record.statement.predicate.buildDefinition.externalParameters.get("usecase")
+
+
+def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Which parts of the key differ, in words: `input train, parameter epochs (3 → 4)`."""
+    before, after = old.get("parts", {}), new["parts"]
+    words = []
+    for part in after:
+        was, now = before.get(part), after[part]
+        if was == now:
+            continue
+        if isinstance(now, dict) and isinstance(was, dict):
+            names = sorted(n for n in was.keys() | now.keys() if was.get(n) != now.get(n))
+            words += [_changed_one(part, n, was.get(n), now.get(n)) for n in names[:4]]
+        else:
+            words.append({"template": "the notebook", "workbench": "the workbench's code"}.get(part, part))
+    return "changed: " + ", ".join(words)
+
+
+def _changed_one(part: str, name: str, was: Any, now: Any) -> str:
+    if part == "inputs":
+        return f"input {name}"
+    return f"{part.removesuffix('s')} {name} ({was} → {now})"
+
+
+def actor(root: Path) -> dict[str, str]:
+    """Who runs this, as git knows them: a claim, not a signature."""
+
+    def config(name: str) -> str:
+        found = subprocess.run(
+            ["git", "-C", str(root), "config", name], capture_output=True, text=True, check=False
+        )
+        return found.stdout.strip()
+
+    name = config("user.name") or os.environ.get("USER", "") or "unknown"
+    return {"name": name, "email": config("user.email"), "source": "git config, not verified"}
+
+
+def _verified(record: Record, store: Store) -> None:
+    problems = verify_record(record, store.public_keys)
+    if problems:
+        raise IntegrityError(
+            "An earlier record that would be reused does not verify.",
+            where=record.path,
+            given="; ".join(map(str, problems[:3])),
+            next_step="workbench verify names everything that is wrong.",
+        )
+
+
+@contextmanager
+def _alone(store: Store, usecase: str) -> Iterator[None]:
+    """One run of a use case on a track at a time; the lock goes with the process."""
+    path = store.path / "scratch" / f".run-{usecase}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise InputError(
+                "Another run of this use case is under way on this track.",
+                where=store.path,
+                given=f"process {handle.read().strip() or '?'}",
+                next_step="Wait until it has ended, or stop it.",
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+

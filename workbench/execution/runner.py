@@ -1,0 +1,323 @@
+"""Run one stage: scratch, inputs, kernel, verdicts, seal. A failure is a record too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ..errors import InputError, IntegrityError, RunError
+from ..policy.gates import GateResult
+from ..record.digest import canonical, file_digest
+from ..record.statement import build
+from ..record.store import Record, Run, Store
+from . import capture, gating, secrets
+from .engine import Execution, execute
+from .inputs import SEALED_SUFFIX, Input, lay_out, unchanged
+from .isolation import Mount, Sandbox
+from .project import Project
+from .stages import Stage
+
+TEXT_SUFFIXES = {".json", ".csv", ".md", ".txt", ".yaml", ".html"}
+SCANNED = 5 * 2**20  # bytes of a text file that are searched for secrets
+OnEvent = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage, ready to run."""
+
+    project: Project
+    stage: Stage
+    store: Store
+    parameters: dict[str, Any]
+    inputs: dict[str, Input]
+    key: dict[str, Any]
+    level: str
+    who: dict[str, str]
+    records: dict[str, Record] = field(default_factory=dict)
+    profile: str | None = None
+    on_event: OnEvent = lambda *a, **k: None
+
+    @property
+    def threads(self) -> int:
+        return int(self.parameters.get("threads", 1))
+
+    @property
+    def snapshot(self) -> str | None:
+        """The snapshot whose key encrypts this stage's rows; one, or the stage is refused."""
+        found = {item.snapshot for item in self.inputs.values() if item.snapshot}
+        if len(found) > 1:
+            raise InputError("The stage mixes rows of several snapshots.", where=self.stage.name)
+        return found.pop() if found else None
+
+
+def run(job: Job) -> Record:
+    """Run the stage and seal what came of it.
+
+    Returns the record of a run that succeeded, whatever its verdicts. Raises InputError when the
+    notebook refused its input and RunError when it broke; both name the record of the failure.
+    """
+    about = {"usecase": job.project.usecase.id, "key": job.key["digest"], "profile": job.profile}
+    begun = job.store.begin(job.stage.name, job.who["name"], about)
+    try:
+        looks = _look(job, begun)
+        execution, sandbox = _execute(job, begun)
+        record = _seal(job, begun, execution, sandbox, looks)
+    except BaseException as error:
+        if begun.lock >= 0:  # not published
+            job.store.abandon(begun, str(error).splitlines()[0] if str(error) else repr(error))
+        raise _disk_error(error, job) from error if isinstance(error, OSError) else error
+    if not _succeeded(execution):
+        raise _broken(job, execution, record)
+    return record
+
+
+def _succeeded(execution: Execution) -> bool:
+    return execution.outcome == "succeeded"
+
+
+def _disk_error(error: BaseException, job: Job) -> BaseException:
+    if not isinstance(error, OSError):
+        return error
+    return RunError(
+        f"The stage could not write: {error.strerror or error}.",
+        where=error.filename or job.store.path,
+        next_step="Nothing was recorded by halves. Free space or fix the folder, and run again.",
+    )
+
+
+def _look(job: Job, begun: Run) -> int:
+    """Enter a look at each locked set into the ledger; returns how many this one makes."""
+    looks = 1
+    for item in job.inputs.values():
+        if item.locked:
+            looks = 1 + sum(
+                entry.body.get("lock") == item.identity for entry in job.store.ledger.entries("look")
+            )
+            adapter = job.inputs.get("adapter")
+            job.store.ledger.append(
+                "look",
+                {
+                    "lock": item.identity,
+                    "run": begun.id,
+                    "stage": job.stage.name,
+                    "candidate": adapter.identity if adapter else None,
+                    "who": job.who["name"],
+                    "look": looks,
+                },
+            )
+    return looks
+
+
+def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
+    work = begun.folder / "work"
+    (work / "outputs").mkdir(parents=True)
+    places = lay_out(job.inputs, begun.folder / "private", job.store)
+    mounts = tuple(
+        Mount(path, work / "inputs" / name / path.name if path.is_file() else work / "inputs" / name)
+        for name, path in places.items()
+    )
+    code = job.project.root / "steps"
+    sandbox = Sandbox(
+        level=job.level,
+        scratch=work,
+        readable=(code,) if code.is_dir() else (),
+        inputs=mounts,
+        threads=job.threads,
+    )
+    where = {m.place.relative_to(work).parts[1]: m.place.relative_to(work) for m in mounts}
+    (work / "stage.json").write_bytes(canonical(stage_facts(job, where)))
+    execution = execute(
+        job.stage.notebook,
+        begun.record / "notebook.ipynb",
+        job.parameters,
+        sandbox=sandbox,
+        limits=job.stage.limits,
+        env={"PYTHONPATH": str(code)} if code.is_dir() else {},
+        cwd=work,
+        on_event=job.on_event,
+    )
+    changed = unchanged(job.inputs)
+    if changed:
+        raise IntegrityError(
+            "Inputs changed while the stage ran; its result is not kept.",
+            where=", ".join(str(job.inputs[name].path) for name in changed),
+            next_step="Find out what wrote there, and run again.",
+        )
+    shutil.move(work / "outputs", begun.record / "outputs")
+    return execution, sandbox
+
+
+def stage_facts(job: Job, where: dict[str, Path]) -> dict[str, Any]:
+    """What the kernel is told: `stage.json`."""
+    return {
+        "stage": job.stage.name,
+        "outputs": "outputs",
+        "masked": job.snapshot is not None,
+        "inputs": {
+            name: {"path": path.as_posix(), "digest": job.inputs[name].digest,
+                   "uri": job.inputs[name].uri}
+            for name, path in where.items()
+        },
+    }
+
+
+def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: int) -> Record:
+    outputs = begun.record / "outputs"
+    results: list[GateResult] = []
+    odd: list[dict[str, Any]] = []
+    if _succeeded(execution):
+        results, odd = _judge(job, outputs, looks)
+    _refuse_secrets(job, execution, outputs)
+    commits = _commits(job, outputs) if _succeeded(execution) else []
+    encrypted = _encrypt(job, outputs)
+    _drop_empty(outputs)
+    statement = build(
+        stage=job.stage.name,
+        parameters=job.parameters,
+        usecase=job.project.usecase.id,
+        track=job.store.track,
+        started=execution.started.isoformat(timespec="seconds"),
+        finished=execution.finished.isoformat(timespec="seconds"),
+        outcome="succeeded" if _succeeded(execution) else "failed",
+        inputs=[one for item in job.inputs.values() for one in item.dependencies()],
+        isolation=job.level,
+        environment=capture.environment(),
+        internal={
+            "key": job.key,
+            "sandbox": sandbox.describe(),
+            "repository": capture.repository(job.project.root),
+            "profile": job.profile,
+            "actor": job.who,
+            "cells": [asdict(cell) for cell in execution.cells],
+            "looks": looks,
+        },
+        builder_version=capture.package_version(),
+        error={"outcome": execution.outcome, **(execution.error or {})}
+        if not _succeeded(execution)
+        else None,
+        verdicts=[result.as_dict() for result in results],
+        claims={"contradicted": odd} if odd else {},
+        encrypted=encrypted,
+    )
+    record = job.store.publish(begun, _plain(statement))
+    for kind, body in commits:
+        job.store.ledger.append(kind, {**body, "record": record.digest, "run": begun.id})
+    return record
+
+
+def _plain(statement: Any) -> Any:
+    """Through JSON once, so that tuples and enums are what a reader of the file will see."""
+    return type(statement).model_validate(json.loads(json.dumps(statement.data(), default=str)))
+
+
+def _judge(job: Job, outputs: Path, looks: int) -> tuple[list[GateResult], list[dict[str, Any]]]:
+    """Verdicts from the rows, and what the notebook claimed otherwise; such a gate failed."""
+    policy = gating.frozen_policy(job.inputs, outputs)
+    if job.stage.facts.get("decides"):
+        return [_decide(job, policy, outputs)], []
+    late = None
+    if "criteria" in job.inputs:
+        trained = job.records.get("30_adapt") if "adapter" in job.inputs else None
+        late = gating.late_criteria(job.store, job.inputs["criteria"], trained)
+    if late and policy:
+        results = gating.unjudged(policy, job.stage, late)
+    else:
+        results = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=looks)
+    odd = [] if looks > 1 else gating.contradictions(outputs, results)
+    gating.write(outputs, results)
+    return results, odd
+
+
+def _decide(job: Job, policy: Any, outputs: Path) -> GateResult:
+    verdicts = []
+    for record in job.records.values():
+        verdicts += record.statement.predicate.workbench_verdicts
+    bundle = outputs / "bundle"
+    result, allowed = gating.decided(policy, verdicts, bundle.is_dir())
+    if not allowed and bundle.is_dir():
+        shutil.rmtree(bundle)
+    gating.write(outputs, [result])
+    return result
+
+
+def _refuse_secrets(job: Job, execution: Execution, outputs: Path) -> None:
+    """Nothing that looks like a secret is sealed for ever."""
+    found = secrets.scan_notebook(execution.notebook) if execution.notebook else []
+    for path in sorted(outputs.rglob("*")):
+        if path.is_file() and path.suffix in TEXT_SUFFIXES:
+            text = path.read_bytes()[:SCANNED].decode("utf-8", "replace")
+            found += secrets.scan_text(text, path.relative_to(outputs).as_posix())
+    if found:
+        raise RunError(
+            "The run left something that looks like a secret; it was not sealed.",
+            where="; ".join(str(one) for one in found[:5]),
+            next_step="Take it out of the notebook or the data, and replace the secret.",
+        )
+
+
+def _commits(job: Job, outputs: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Ledger entries for outputs that later stages are held to."""
+    made = []
+    for kind, name in job.stage.facts.get("commits", {}).items():
+        path = outputs / name
+        if path.is_file():
+            made.append((kind, {"sha256": file_digest(path), "file": name}))
+    manifest = outputs / "bundle" / "manifest.json"
+    if job.stage.facts.get("decides") and manifest.is_file():
+        made.append(("candidate", {"sha256": file_digest(manifest)}))
+    return made
+
+
+def _encrypt(job: Job, outputs: Path) -> dict[str, dict[str, str]]:
+    """Encrypt the rows of persons at rest; returns path -> snapshot and keyed plaintext digest."""
+    snapshot, cipher = job.snapshot, job.store.cipher
+    if not snapshot:
+        return {}
+    if not cipher.exists(snapshot):
+        cipher.new_key(snapshot)
+    sealed = {}
+    for pattern in job.stage.facts.get("rows", []):
+        for path in sorted(outputs.glob(pattern)):
+            if path.suffix == SEALED_SUFFIX or not path.is_file():
+                continue
+            target = path.with_name(path.name + SEALED_SUFFIX)
+            plaintext = cipher.keyed_digest(path)
+            cipher.encrypt(path, target, snapshot)
+            path.unlink()
+            name = f"outputs/{target.relative_to(outputs).as_posix()}"
+            sealed[name] = {"snapshot": snapshot, "plaintext": plaintext}
+    return sealed
+
+
+def _drop_empty(outputs: Path) -> None:
+    """A record holds no empty folder; one that the kernel left is no output."""
+    for folder in sorted((p for p in outputs.rglob("*") if p.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    if outputs.is_dir() and not any(outputs.iterdir()):
+        outputs.rmdir()
+
+
+def _broken(job: Job, execution: Execution, record: Record) -> InputError | RunError:
+    error = execution.error or {}
+    where = f"{job.stage.name}, cell {error.get('cell')}; record {record.ref}"
+    if error.get("ename") == "InputError":  # the notebook refused its input, in our own words
+        return InputError(error["evalue"], where=where)
+    return RunError(
+        f"{job.stage.name} {execution.outcome.replace('_', ' ')}: "
+        f"{error.get('ename', '')} {error.get('evalue', '')}".strip(),
+        where=where,
+        next_step=f"workbench open {record.ref} shows the notebook at the failing cell.",
+    )
+
+
+def executed(record: Record) -> Any:
+    """The executed notebook of a record."""
+    return nbformat.read(record.file("notebook.ipynb"), as_version=4)

@@ -1,0 +1,165 @@
+"""`workbench new`: the user's own repository from a starter pack, with their data in place."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+from .project import USECASE_FILE, load_yaml
+from .stages import templates_root
+
+IGNORED = "runs/\nscratch/\n.ipynb_checkpoints/\n__pycache__/\n"
+
+
+def packs() -> list[str]:
+    """Names of the starter packs."""
+    root = templates_root() / "usecases"
+    return sorted(path.name for path in root.iterdir() if (path / USECASE_FILE).is_file())
+
+
+def new(
+    target: Path,
+    pack: str,
+    *,
+    data: Path | None = None,
+    text: str | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    name: str | None = None,
+) -> Path:
+    """Make the folder `target` from a pack, as a git repository with a first commit.
+
+    With `data`, the file is copied in and its columns are entered as unclassified: a person has
+    to confirm their classes before anything runs. InputError when the target is taken or a
+    column doesn't exist; nothing is left behind then.
+    """
+    if pack not in packs():
+        raise InputError("There is no such starter pack.", expected=", ".join(packs()), given=pack)
+    if target.exists() and any(target.iterdir()):
+        raise InputError("The folder is not empty.", where=target, expected="a new or empty folder")
+    source = templates_root() / "usecases" / pack
+    config = load_yaml(source / USECASE_FILE)
+    config["id"] = _identifier(name or target.resolve().name)
+    if data is not None:
+        _with_data(config, data, text=text, label=label, split=split, group=group)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("parts"))
+        _place_data(partial, source, config, data)
+        header = "# What the model is for. `workbench run --dry-run` says what is still missing.\n"
+        body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+        (partial / USECASE_FILE).write_text(header + body, encoding="utf-8")
+        (partial / ".gitignore").write_text(IGNORED, encoding="utf-8")
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _first_commit(target)
+    return target
+
+
+def _identifier(name: str) -> str:
+    plain = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+    return plain or "usecase"
+
+
+def _place_data(partial: Path, source: Path, config: dict[str, Any], data: Path | None) -> None:
+    place = partial / config["data"]["path"]
+    if data is not None:
+        shutil.rmtree(partial / "data", ignore_errors=True)
+        place.parent.mkdir(parents=True)
+        shutil.copyfile(data, place)
+    elif not place.exists():  # packs that share a data set name it once
+        shared = source.parent / "card-support" / config["data"]["path"]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(shared, place)
+
+
+def _with_data(config: dict[str, Any], data: Path, **named: str | None) -> None:
+    columns = header(data)
+    fields = {field: column for field, column in named.items() if column}
+    for field in ("text", "label"):
+        if field not in fields:
+            raise InputError(f"--{field} is missing.", expected=f"one of {', '.join(columns)}")
+    for field, column in fields.items():
+        if column not in columns:
+            raise InputError(
+                "The data has no such column.",
+                where=data,
+                expected=", ".join(columns),
+                given=f"--{field} {column}",
+            )
+    config["data"] = {"path": f"data/{data.name}", **fields, "columns": {}, "classified_by": ""}
+    config.pop("labels", None)
+
+
+def header(data: Path) -> list[str]:
+    """Column names of a CSV, JSON-lines or Parquet file. InputError when it can't be read."""
+    if not data.is_file():
+        raise InputError("There is no such data file.", where=data)
+    try:
+        if data.suffix == ".parquet":
+            import pyarrow.parquet as parquet
+
+            return list(parquet.read_schema(data).names)
+        with data.open(encoding="utf-8-sig", newline="") as lines:
+            if data.suffix in (".jsonl", ".ndjson"):
+                return list(json.loads(next(lines, "{}")))
+            return next(csv.reader(lines), [])
+    except (ValueError, OSError) as error:
+        raise InputError("The data file cannot be read.", where=data, given=error) from None
+
+
+def classify(
+    root: Path, by: str, assigned: dict[str, dict[str, Any]], rest: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Write a person's classification of columns into usecase.yaml; returns what was decided.
+
+    `assigned` maps a column to class, purpose and so on; `rest` is used for columns not named.
+    Unsigned: it is a claim by name, which the research track takes and a governed run of a
+    signed plan will not.
+    """
+    path = root / USECASE_FILE
+    config = load_yaml(path)
+    columns = header(root / config["data"]["path"])
+    unknown = set(assigned) - set(columns)
+    if unknown:
+        raise InputError("The data has no such column.", expected=", ".join(columns),
+                         given=", ".join(sorted(unknown)))  # fmt: skip
+    owner = config["owner"]["name"]
+    decided = dict(config["data"].get("columns") or {})
+    for column in columns:
+        if column in assigned or (rest and column not in decided):
+            decided[column] = {"purpose": "stated when it was classified", "owner": owner,
+                               **(assigned.get(column) or rest or {})}  # fmt: skip
+    config["data"]["columns"] = {c: decided[c] for c in columns if c in decided}
+    config["data"]["classified_by"] = by
+    body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    path.write_text(body, encoding="utf-8")
+    return decided
+
+
+def _first_commit(target: Path) -> None:
+    """A repository of its own, so that every run can name the commit that it ran from."""
+
+    def git(*words: str) -> bool:
+        done = subprocess.run(["git", "-C", str(target), *words], capture_output=True, check=False)
+        return done.returncode == 0
+
+    if not shutil.which("git") or not git("init", "-q"):
+        return
+    if not git("config", "user.email"):  # nobody has told git who they are on this machine
+        git("config", "user.name", "unidentified")
+        git("config", "user.email", "unidentified@localhost")
+    git("add", "-A")
+    git("commit", "-q", "-m", "A new use case")

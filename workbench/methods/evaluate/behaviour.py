@@ -1,0 +1,179 @@
+"""What the policy stage does: the rules' own cases, both models, scorers that were examined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ...errors import InputError
+from ...policy import figures, gates, scorers
+from ...policy.criteria import PolicyRule
+from ...policy.scorers import Verdict
+from ..adapt.form import Form
+from ..stage import Stage
+from .decide import support_cases
+
+COLUMNS = ["case_id", "model", "rule", "text", "tags", "queue", "person", "reason", "reply"]
+BASE_TABLE = "base_replies.parquet"
+SHOWN = 3  # failures of a rule that the notebook shows
+
+
+def answers_of(
+    stage: Stage, items: pd.DataFrame, model: str, *, max_new_tokens: int, **asked: int
+) -> pd.DataFrame:
+    """The filled form for every item (case_id, text), with a line of progress now and then."""
+    shown = -1
+
+    def progress(facts: dict[str, Any]) -> None:
+        nonlocal shown
+        fifth = 5 * facts["step"] // facts["steps"]
+        if fifth > shown:
+            shown = fifth
+            print(f"{model}: {facts['step']}/{facts['steps']} cases", flush=True)
+
+    return support_cases(
+        stage.input("base"),
+        stage.input("adapter") if model == "candidate" else None,
+        items,
+        form=Form.of(stage.read_json("facts")),
+        max_new_tokens=max_new_tokens,
+        on_step=progress,
+        **asked,
+    )
+
+
+def rules(stage: Stage) -> list[PolicyRule]:
+    return [gate for gate in stage.policy.of(stage.name) if isinstance(gate, PolicyRule)]
+
+
+def load_cases(stage: Stage, limit: int = 0) -> pd.DataFrame:
+    """The locked cases of every rule: case_id, rule, text, tags. InputError for a broken file."""
+    rows = []
+    for path in sorted(stage.input("cases").glob("*.yaml")):
+        try:
+            library = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = [
+                {"case_id": str(case["id"]), "rule": library["rule"], "text": case["text"],
+                 "tags": list(case.get("tags", []))}
+                for case in library["cases"]
+            ]  # fmt: skip
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            raise InputError(
+                "A scenario file cannot be read.",
+                where=path.name,
+                expected="rule, and cases with id and text",
+                given=error,
+            ) from None
+        rows += found[:limit] if limit else found
+    if not rows:
+        raise InputError("There are no policy cases.", where=stage.input("cases").name)
+    return pd.DataFrame(rows)
+
+
+def scorers_table(stage: Stage) -> pd.DataFrame:
+    """One row a rule: what its scorer is, and whether it tells its probes apart."""
+    lines = [
+        {
+            "rule": rule.id,
+            "says": rule.text,
+            "scorer": rule.scorer,
+            "cases": Path(rule.cases).name if rule.cases else "every case",
+            "sound": "✓ yes" if sound(rule) else "✗ no, its gate will be not evaluated",
+        }
+        for rule in rules(stage)
+    ]
+    return pd.DataFrame(lines).set_index("rule")
+
+
+def sound(rule: PolicyRule) -> bool:
+    return scorers.sound(scorers.score_with(rule.scorer, rule.arguments), rule.probes)
+
+
+def answer(
+    stage: Stage, *, limit: int, reply_tokens: int, batch_size: int, threads: int
+) -> pd.DataFrame:
+    """One row a case and model: the decision and the reply."""
+    items = load_cases(stage, limit)
+    asked = {"max_new_tokens": reply_tokens, "batch_size": batch_size, "threads": threads}
+    known = stage.read_table("base_replies") if stage.has("base_replies") else None
+    if known is not None and set(known["case_id"]) >= set(items["case_id"]):
+        print("base: taken from an earlier record, by digest")
+        base = known[known["case_id"].isin(items["case_id"])]
+    else:
+        base = answers_of(stage, items, "base", **asked)
+    candidate = answers_of(stage, items, "candidate", **asked)
+    return pd.concat([base[COLUMNS], candidate[COLUMNS]], ignore_index=True)
+
+
+def counts(replies: pd.DataFrame) -> pd.DataFrame:
+    """Cases by rule and model."""
+    return replies.groupby(["rule", "model"]).size().unstack(fill_value=0)
+
+
+def judged(rule: PolicyRule, replies: pd.DataFrame, model: str) -> list[dict[str, Any]]:
+    """The rule's rows of a model with the scorer's verdict and reason."""
+    score = scorers.score_with(rule.scorer, rule.arguments)
+    chosen = replies[replies["model"] == model]
+    if rule.cases:
+        chosen = chosen[chosen["rule"] == rule.id]
+    rows = []
+    for row in chosen.to_dict("records"):
+        verdict = score(row)
+        rows.append({**row, "verdict": verdict.outcome, "because": verdict.reason})
+    return rows
+
+
+def kept(stage: Stage, replies: pd.DataFrame) -> pd.DataFrame:
+    """Share of cases that keep each rule, base and candidate; recorded, and for the figure."""
+    lines = []
+    for rule in rules(stage):
+        line = {"name": rule.id}
+        for model in ("base", "candidate"):
+            figure = figures.compute("pass_rate", judged(rule, replies, model))
+            stage.figure(f"{rule.id}_{model}", figure)
+            line |= {
+                "n": figure.n,
+                f"{model}_value": figure.value,
+                f"{model}_low": figure.low,
+                f"{model}_high": figure.high,
+            }
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def failures(stage: Stage, replies: pd.DataFrame) -> pd.DataFrame:
+    """The first failures of each rule by the candidate."""
+    lines = []
+    for rule in rules(stage):
+        bad = [row for row in judged(rule, replies, "candidate") if row["verdict"] != "pass"]
+        lines += [
+            {"rule": rule.id, "case": row["case_id"], "message": row["text"],
+             "queue": row["queue"], "person": row["person"], "why": row["because"]}
+            for row in bad[:SHOWN]
+        ]  # fmt: skip
+    names = ["rule", "case", "message", "queue", "person", "why"]
+    return pd.DataFrame(lines, columns=names).set_index(["rule", "case"])
+
+
+def blind_scorers(stage: Stage, replies: pd.DataFrame) -> pd.DataFrame:
+    """Every rule's gate with a scorer that always passes: all must be `not_evaluated`."""
+    rows = replies[replies["model"] == "candidate"].to_dict("records")
+    kept = dict(scorers.SCORERS)
+    try:
+        for name in scorers.SCORERS:
+            scorers.SCORERS[name] = lambda row, **_: Verdict("pass", "always")
+        results = [gates.rule_gate(rule, rows) for rule in rules(stage)]
+    finally:
+        scorers.SCORERS.update(kept)
+    verdicts = {result.criterion: str(result.verdict) for result in results}
+    assert set(verdicts.values()) <= {"not_evaluated"}, verdicts
+    return pd.DataFrame({"verdict with a blind scorer": verdicts}).rename_axis("rule")
+
+
+def write(stage: Stage, replies: pd.DataFrame) -> None:
+    """`replies.parquet`, what the gates read; and the base's share of it, to be taken over later."""
+    stage.write_table("replies.parquet", replies)
+    stage.write_table(BASE_TABLE, replies[replies["model"] == "base"])

