@@ -12,7 +12,7 @@ setup:            ## .venv with everything, pinned
 	@tools/setup.sh
 
 demo: setup       ## the main job: two use cases from data to a sealed candidate
-	@$(PY) tools/demo.py --track $(TRACK)
+	@$(PY) tools/demo.py --track $(TRACK) $(if $(SHUFFLE),--shuffle $(SHUFFLE)) $(if $(ONLY),--only $(ONLY))
 
 test: setup       ## the suite (≤ 15 minutes on 2 cores), fast tests first
 	@$(PY) -m pytest -m "not prove" $(ARGS)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -300,9 +301,10 @@ def keys_ls(store: Any) -> None:
     click.echo(f"store {store.id} ({store.track}), private keys in {store.keys}")
     for pem in store.public_keys:
         click.echo(pem.strip())
-    ring = store.keyring
-    click.echo(f"keyring version {ring.number}" if ring else "no keyring yet: workbench keys add")
-    for person in ring.persons if ring else ():
+    ring = store.keyring()
+    known = f"keyring version {ring.number}" if ring.persons else "no keyring yet: workbench keys add"
+    click.echo(known)
+    for person in ring.persons:
         for key in person.keys:
             state = f"revoked {key.revoked.at}: {key.revoked.reason}" if key.revoked else "valid"
             click.echo(f"  {person.id}  {person.name} <{person.email}>  {', '.join(person.roles)}  "
@@ -319,11 +321,18 @@ def keys_ls(store: Any) -> None:
 @click.option("--valid-days", type=int, default=365, show_default=True)
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True,
               help="SSH key of a keyholder; the first version signs itself.")  # fmt: skip
-def keys_add(store: Any, sign_with: Path, **facts: Any) -> None:
+def keys_add(
+    store: Any, person_id: str, name: str, email: str, roles: tuple[str, ...], public_key: Path,
+    valid_days: int, sign_with: Path,
+) -> None:  # fmt: skip
     """Enter a person and their SSH public key into a new version of the keyring."""
-    from .record import people
+    from .record import clock, keyring
 
-    ring = people.add(store, sign_with=sign_with, **facts)
+    now = clock.now()
+    until = clock.text(clock.parse(now) + timedelta(days=valid_days))
+    key = keyring.Key(public=public_key.read_text().strip(), valid_from=now, valid_until=until)
+    someone = keyring.Person(id=person_id, name=name, email=email, roles=roles, keys=(key,))
+    ring = store.update_keyring(store.keyring().add(someone), sign_with)
     click.echo(f"✓ keyring version {ring.number}, {len(ring.persons)} people")
 
 
@@ -334,9 +343,8 @@ def keys_add(store: Any, sign_with: Path, **facts: Any) -> None:
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True)
 def keys_revoke(store: Any, public_key: Path, reason: str, sign_with: Path) -> None:
     """Say that a key no longer counts, from now on."""
-    from .record import people
-
-    ring = people.revoke(store, public_key, reason, sign_with)
+    version = store.keyring().revoke(public_key.read_text().strip(), reason)
+    ring = store.update_keyring(version, sign_with)
     click.echo(f"✓ keyring version {ring.number}")
 
 

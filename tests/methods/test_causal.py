@@ -3,6 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from workbench.errors import InputError
 from workbench.methods.adapt import causal
@@ -47,6 +48,16 @@ def test_same_seed_and_threads_give_the_same_bytes(trained, smollm, pairs, tmp_p
     train_causal(smollm, pairs, pairs[:2], QUICK, tmp_path)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (trained[0] / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_training_moves_every_update_and_lowers_the_loss(smollm, pairs, tmp_path):
+    """Each adapted layer has learned something, and the rows themselves are likelier after."""
+    options = QUICK | {"epochs": 3, "learning_rate": 5e-3}
+    history = train_causal(smollm, pairs, pairs, options, tmp_path)["history"]
+    assert list(history["validation_loss"]) == sorted(history["validation_loss"], reverse=True)
+    state = load_file(tmp_path / "adapter_model.safetensors")
+    moved = [name for name in state if "lora_B" in name]
+    assert moved and all(state[name].abs().max() > 0 for name in moved)
 
 
 def test_adapter_changes_what_the_model_says(trained, smollm, loaded):

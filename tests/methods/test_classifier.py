@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from workbench.errors import InputError
 from workbench.methods.adapt.classifier import (
@@ -34,6 +35,19 @@ def test_training_learns_and_states_what_it_chose(trained):
     assert result["chosen"]["validation_accuracy"] == history["validation_accuracy"].max()
     assert 0 < result["trainable"]["share"] < 0.05 and result["seconds"] > 0
     assert [step["step"] for step in steps] == list(range(1, 7)) and steps[-1]["steps"] == 6
+
+
+def test_training_changes_adapter_and_head(trained, minilm, rows, tmp_path):
+    """A run whose updates never reach the model fails here: both differ from where they began."""
+    chosen = frozen_reference(minilm, rows, rows, LABELS, tmp_path, QUICK)["chosen"]
+    assert trained[1]["chosen"]["probe"]["C"] == chosen["C"]
+    state = load_file(trained[0] / "adapter_model.safetensors")
+    moved = [name for name in state if "lora_B" in name]
+    assert moved and all(state[name].abs().max() > 0 for name in moved)
+    heads = [load_file(folder / "head.safetensors")["weight"] for folder in (tmp_path, trained[0])]
+    assert not torch.equal(*heads)
+    losses = list(trained[1]["history"]["validation_loss"])
+    assert len(set(losses)) == len(losses)
 
 
 def test_same_seed_and_threads_give_the_same_bytes(trained, minilm, rows, tmp_path):
@@ -91,7 +105,9 @@ def test_a_case_id_that_comes_twice_is_refused(trained, minilm, rows):
         (lambda rows: rows.drop(columns="label"), "lack columns"),
     ],
 )
-def test_rows_that_cannot_be_learned_from_are_refused(minilm, rows, tmp_path, split, spoil, message):
+def test_rows_that_cannot_be_learned_from_are_refused(
+    minilm, rows, tmp_path, split, spoil, message
+):
     """Empty split, one class only, a label outside the schema: refused by name, nothing written."""
     given = {"train": rows, "validation": rows} | {split: spoil(rows)}
     for train in (train_classifier, frozen_reference):

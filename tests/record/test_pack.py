@@ -109,10 +109,7 @@ def test_every_single_byte_of_a_pack_counts(packed, tmp_path, unlock, tool):
         for at in range(0, len(data), max(1, len(data) // 12)):
             path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
             assert verify_pack(folder)
-            try:
-                assert tool.check(folder, {})[1]
-            except (ValueError, KeyError, TypeError, tool.Fault):
-                pass  # main() reports these as faults
+            assert tool.check(folder, {})[1]
         path.write_bytes(data)
     assert verify_pack(folder) == []
 
@@ -140,7 +137,7 @@ def test_a_spoiled_pack_is_refused_whole(packed, other, tmp_path, unlock, tool, 
     assert tool.check(folder, {})[1]
     assert other.records() == []
     assert len(other.ledger.entries()) == 1
-    assert list((other.path / "scratch").iterdir()) in ([], [other.path / "scratch/.lock"])
+    assert list((other.path / "scratch").iterdir()) == []
 
 
 def test_a_pack_of_another_store_than_trusted(packed, other, tmp_path):

@@ -68,7 +68,16 @@ def test_a_record_is_all_that_was_in_its_folder(store, seal):
     }
     assert record.statement.run_id == start["run"]
     assert verify_store(store).ok
-    assert list((store.path / "scratch").iterdir()) == [store.path / "scratch" / ".lock"]
+    assert list((store.path / "scratch").iterdir()) == []
+
+
+def test_a_statement_of_another_stage_is_not_published(store, fill, about):
+    """What the statement says and where the record stands agree: else InputError."""
+    run = store.begin("10_intake", "tester")
+    fill(run)
+    with pytest.raises(InputError, match="another stage"):
+        store.publish(run, about("20_dataset"))
+    assert store.records() == []
 
 
 def test_a_failed_run_is_a_record_too(store, seal):
@@ -232,7 +241,7 @@ def test_kill_9_at_any_moment(store, seal, moment):
         recovered = [bool(e.body.get("recovered")) for e in store.ledger.entries("record")]
         assert recovered == [expected == "record", False]
         assert len(store.records()) == 2
-    assert [p.name for p in (store.path / "scratch").iterdir()] == [".lock"]
+    assert list((store.path / "scratch").iterdir()) == []
 
 
 def test_a_forged_record_is_not_recovered(store, seal, unlock):

@@ -9,10 +9,9 @@ these runs good, and this engine does not (`tests/notebooks/` has one notebook f
 - a parameter is unknown, missing, of the wrong type or a secret: refused before a kernel starts
 - a run never ends: there is a limit for each cell and one for the whole run
 
-The saved notebook is evidence. This process writes it after the kernel is gone, never through a
-path that the kernel could have bent. It holds nothing that differs between two runs that did the
-same: no clock values, no random cell ids, no paths of the host. What is saved while the run goes
-on is for the curious only.
+The saved notebook is evidence: this process writes it after the kernel is gone, never through a
+path that the kernel could have bent, in the lasting form of `capture`. What is saved while the
+run goes on is for the curious only.
 """
 
 from __future__ import annotations
@@ -28,20 +27,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .capture import (
-    CellRun,
-    Execution,
-    destination,
-    labelled,
-    lasting,
-    read_notebook,
-    title_above,
-)
+from . import capture
+from .capture import CellRun, Execution
 from .isolation import Sandbox, channel, kernel_manager
 from .schema import Schema
 
@@ -49,6 +41,7 @@ ENGINE = "workbench"
 START_S = 60  # for a kernel to answer, a cold disk included
 GRACE_S = 2.0  # for an interrupted cell to show where it was
 OUTPUT_BYTES = 16 * 2**20  # of one cell; the rest is cut, visibly, or it would fill our memory
+DRAIN_S = 300  # for outputs that a finished cell left on their way
 AUTOSAVE_S = 30.0
 OUTPUTS = ("stream", "display_data", "execute_result")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -87,13 +80,14 @@ def execute(
     notebook or the parameters are refused (no kernel has started then), RunError when the
     executed notebook cannot be saved.
     """
-    source = read_notebook(notebook)
+    source = capture.read_notebook(notebook)
     full = Schema.from_notebook(source).check(parameters or {})
     execution = Execution(parameters=full)
     sandbox.prepare()
     cwd = Path(cwd or sandbox.scratch)
-    with destination(Path(output)) as write:
-        run = _Run(execution, sandbox, limits or Limits(), env, cwd, on_event, write)
+    with capture.destination(Path(output)) as write:
+        tell = on_event or (lambda kind, **facts: None)
+        run = _Run(execution, sandbox, limits or Limits(), env, cwd, tell, write)
         _papermill(source, full, run)
         execution.finished = datetime.now(UTC)
         run.save()
@@ -112,10 +106,7 @@ def _papermill(source: Any, parameters: dict[str, Any], run: _Run) -> None:
 
 
 class _Engine:
-    """What Papermill asks of an engine. It is given no path to save to and nothing to judge:
-
-    it would mark cells that never ran as completed, and raise for some errors only.
-    """
+    """What Papermill asks of an engine. It gets no path to save to, and nothing back to judge."""
 
     @staticmethod
     def execute_notebook(nb: Any, kernel_name: str, *, workbench_run: _Run, **_: Any) -> Any:
@@ -133,28 +124,28 @@ class _Engine:
         return "python"
 
 
+@dataclass
 class _Run:
     """One notebook on its way through one kernel."""
 
-    def __init__(self, execution, sandbox, limits, env, cwd, on_event, write) -> None:
-        self.execution: Execution = execution
-        self.sandbox: Sandbox = sandbox
-        self.limits: Limits = limits
-        self.env: dict[str, str] | None = env
-        self.cwd: Path = cwd
-        self.tell: Callable[..., None] = on_event or (lambda kind, **facts: None)
-        self.write: Callable[[Any], None] = write
-        self.nb: Any = None
-        self.manager: Any = None
-        self.client: Any = None
-        self.current: CellRun | None = None
-        self.abort: tuple[str, str, str] | None = None
-        self.patience = 0.0
-        self.heard: set[str] = set()  # requests whose cell is done
-        self.hearing = ""  # the request whose cell runs
-        self.output_bytes = 0
-        self.chatter = 0  # bytes that the kernel logged while it started well
-        self.saved_at = time.monotonic()
+    execution: Execution
+    sandbox: Sandbox
+    limits: Limits
+    env: dict[str, str] | None
+    cwd: Path
+    tell: Callable[..., None]
+    write: Callable[[Any], None]
+    nb: Any = None
+    manager: Any = None
+    client: Any = None
+    current: CellRun | None = None
+    abort: tuple[str, str, str] | None = None
+    patience: float = 0.0
+    heard: set[str] = field(default_factory=set)  # requests whose cell is done
+    hearing: str = ""  # the request whose cell runs
+    output_bytes: int = 0
+    chatter: int = 0  # bytes that the kernel logged while it started well
+    saved_at: float = field(default_factory=time.monotonic)
 
     # ---- the run --------------------------------------------------------------------------------
 
@@ -173,7 +164,7 @@ class _Run:
     def save(self) -> None:
         statuses = {cell.index: cell.status for cell in self.execution.cells}
         facts = {"parameters": self.execution.parameters, "outcome": self.execution.outcome}
-        self.execution.notebook = lasting(self.nb, statuses, facts, self.sandbox.labels())
+        self.execution.notebook = capture.lasting(self.nb, statuses, facts, self.sandbox.labels())
         self.write(self.execution.notebook)
         self.saved_at = time.monotonic()
 
@@ -194,8 +185,8 @@ class _Run:
                 finally:
                     timer.cancel()
                     await self._end_kernel()
-        completed = all(cell.status == "completed" for cell in self.execution.cells)
         if self.execution.outcome == "running":
+            completed = all(cell.status == "completed" for cell in self.execution.cells)
             self.execution.outcome = "succeeded" if completed else "incomplete"
 
     async def _work(self, log: Any) -> None:
@@ -220,7 +211,7 @@ class _Run:
 
     async def _cell(self, number: int, run: CellRun) -> None:
         facts = {"number": number, "total": len(self.execution.cells), "index": run.index}
-        self.tell("cell_started", **facts, title=title_above(self.nb.cells, run.index))
+        self.tell("cell_started", **facts, title=capture.title_above(self.nb.cells, run.index))
         self.current, self.output_bytes, begun = run, 0, time.monotonic()
         run.status = "failed"  # until it has completed
         try:
@@ -231,11 +222,11 @@ class _Run:
             run.seconds = round(time.monotonic() - begun, 3)
             self.tell("cell_finished", **facts, status=run.status, seconds=run.seconds)
 
-    def _stop(self, work: asyncio.Future[None], *cause: str) -> None:
+    def _stop(self, work: asyncio.Future[None], outcome: str, ename: str, evalue: str) -> None:
         """End the run for a reason of ours. Asked a second time, do not wait for the cell."""
         self.patience = 0.0
         if self.abort is None:
-            self.abort = cause  # type: ignore[assignment]
+            self.abort = (outcome, ename, evalue)
             work.cancel()
 
     # ---- what went wrong ------------------------------------------------------------------------
@@ -251,7 +242,8 @@ class _Run:
         await self._collect(interrupt=alive)
         if self.abort:
             return self._fail(*self.abort)
-        if isinstance(error, CellTimeoutError) and self.current.seconds >= self.limits.cell_s:
+        spent = self.current.seconds if self.current else 0.0
+        if isinstance(error, CellTimeoutError) and spent >= self.limits.cell_s:
             late = f"the cell took longer than {self.limits.cell_s:g} s"
             return self._fail("timed_out", "CellTimeout", late)
         if alive:
@@ -277,9 +269,9 @@ class _Run:
             if not shown or shown[-1].ename != ename:
                 facts = {"ename": ename, "evalue": evalue, "traceback": [f"{ename}: {evalue}"]}
                 outputs.append(nbformat.v4.new_output("error", **facts))
-        lines = [line for part in traceback for line in COLOURS.sub("", part).rstrip().split("\n")]
+        lines = COLOURS.sub("", "\n".join(traceback)).splitlines()
         error = {"cell": index, "ename": ename, "evalue": evalue, "traceback": lines}
-        self.execution.error = labelled(error, self.sandbox.labels())
+        self.execution.error = capture.labelled(error, self.sandbox.labels())
 
     async def _collect(self, interrupt: bool) -> None:
         """Outputs of the running cell that are still on their way; an interrupt asks for more."""
@@ -302,8 +294,6 @@ class _Run:
                 request = message["parent_header"]
                 if request["msg_type"] == "execute_request" and request["msg_id"] not in self.heard:
                     client.process_message(message, self.nb.cells[current.index], current.index)
-
-    # ---- the kernel -----------------------------------------------------------------------------
 
     async def _end_kernel(self) -> None:
         """Leave no process behind: politely after a good run, at once after any other."""
@@ -356,7 +346,7 @@ def _client(run: _Run) -> Any:
         run.nb,
         km=run.manager,
         timeout_func=lambda cell: run.limits.cell_s,  # `timeout` takes whole seconds only
-        iopub_timeout=30,
+        iopub_timeout=DRAIN_S,
         raise_on_iopub_timeout=True,
         coalesce_streams=True,
         record_timing=False,

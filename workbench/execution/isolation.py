@@ -43,9 +43,8 @@ from ..errors import InputError
 LEVELS = ("none", "namespace", "container")
 PACKAGE = Path(__file__).resolve().parents[1]
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt/cuda",
-          "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/class/drm",
-          "/sys/bus/pci", "/sys/module/nvidia")  # fmt: skip
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+          "/sys/devices/system/cpu", "/sys/devices/system/node")  # fmt: skip
 # Not the whole of /etc: host keys, shadow passwords and credentials live there.
 ETC = ("alternatives", "fonts", "group", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
        "localtime", "mime.types", "nsswitch.conf", "passwd", "ssl/openssl.cnf", "timezone")  # fmt: skip
@@ -54,6 +53,16 @@ PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBL
              "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # fmt: skip
 UNSHARE = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-net", "--unshare-uts",
            "--unshare-cgroup-try", "--cap-drop", "ALL")  # fmt: skip
+# A kernel of IPython that never drops an output: ZeroMQ would drop what overflows a queue of 1,000,
+# and with it the word that a cell is done. So what we have not read yet waits in the kernel.
+KERNEL = """
+from ipykernel.kernelapp import IPKernelApp
+class Kernel(IPKernelApp):
+    def init_iopub(self, context):
+        context.SNDHWM = 0
+        super().init_iopub(context)
+Kernel.launch_instance()
+"""
 CHANNEL_PREFIX = "workbench-"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
@@ -221,8 +230,8 @@ class Sandbox:
         options += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         for path in _existing((*SYSTEM, *(f"/etc/{name}" for name in ETC))):
             options += ["--ro-bind", path, path]
-        for device in _devices():
-            options += ["--dev-bind", device, device]
+        for device in _devices():  # a GPU's driver also reads where on the bus it sits
+            options += ["--dev-bind", device, device, "--ro-bind-try", "/sys", "/sys"]
         for path in _existing(dict.fromkeys(map(str, (sys.prefix, sys.base_prefix, PACKAGE)))):
             options += ["--ro-bind", path, path]
         for path in self.readable:
@@ -274,7 +283,7 @@ def kernel_manager(sandbox: Sandbox, cwd: Path, channel: Path, log: logging.Logg
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
-    python = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    python = [sys.executable, "-P", "-c", KERNEL, "-f", "{connection_file}"]
     spec = KernelSpec(
         argv=sandbox.command(python, cwd, channel),
         display_name="Python 3",

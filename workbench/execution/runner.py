@@ -24,6 +24,7 @@ from .project import Project
 from .stages import Stage
 
 TEXT_SUFFIXES = {".json", ".csv", ".md", ".txt", ".yaml", ".html"}
+QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of libraries; no evidence for a reader
 SCANNED = 5 * 2**20  # bytes of a text file that are searched for secrets
 OnEvent = Callable[..., None]
 
@@ -139,7 +140,7 @@ def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
         job.parameters,
         sandbox=sandbox,
         limits=job.stage.limits,
-        env={"PYTHONPATH": str(code)} if code.is_dir() else {},
+        env=QUIET | ({"PYTHONPATH": str(code)} if code.is_dir() else {}),
         cwd=work,
         on_event=job.on_event,
     )

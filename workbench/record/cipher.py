@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,7 +74,7 @@ class Cipher:
         """Write the ciphertext of a file to a new file."""
         header = MAGIC + secrets.token_bytes(_SALT)
         box = self._box(snapshot, header)
-        with open(source, "rb") as plain, open(target, "xb") as sealed:
+        with open(source, "rb") as plain, _new_file(target, 0o644) as sealed:
             sealed.write(header)
             for nonce, chunk in _chunks(plain, CHUNK):
                 sealed.write(box.encrypt(nonce, chunk, header))
@@ -89,20 +90,13 @@ class Cipher:
             if not header.startswith(MAGIC) or len(header) != len(MAGIC) + _SALT:
                 raise IntegrityError("not an encrypted file", where=source)
             box = self._box(snapshot, header)
-            handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                with os.fdopen(handle, "wb") as plain:
+                with _new_file(target, 0o600) as plain:
                     for nonce, chunk in _chunks(sealed, CHUNK + _TAG):
                         plain.write(box.decrypt(nonce, chunk, header))
-            except BaseException as error:
-                target.unlink()
-                if isinstance(error, InvalidTag):
-                    raise IntegrityError(
-                        "the encrypted rows were changed, or are of another snapshot",
-                        where=source,
-                        given=snapshot,
-                    ) from error
-                raise
+            except InvalidTag as error:
+                what = "the encrypted rows were changed, or are of another snapshot"
+                raise IntegrityError(what, where=source, given=snapshot) from error
 
     def keyed_digest(self, path: Path) -> str:
         """HMAC-SHA256 in hex of a file's SHA-256, with a key that only this store has."""
@@ -146,6 +140,18 @@ class Cipher:
         info = b"workbench rows " + snapshot.encode()
         kdf = HKDF(algorithm=SHA256(), length=32, salt=header[len(MAGIC) :], info=info)
         return AESGCM(kdf.derive(self._key(snapshot)))
+
+
+@contextmanager
+def _new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A file that is there whole or not at all."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:

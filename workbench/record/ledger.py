@@ -36,7 +36,7 @@ from workbench.record.merkle import Checkpoint
 from workbench.record.problem import Problem
 from workbench.record.signing import EngineKey, public_raw, verify_raw
 
-NAMES = {"entries.jsonl", "checkpoint", "lock"}
+NAMES = {"entries.jsonl", "checkpoint"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ class Signed:
     def leaves(self) -> list[bytes]:
         return [merkle.leaf_hash(line) for line in self.lines]
 
+    @cached_property
+    def entries(self) -> list[Entry]:
+        return [Entry.parse(line) for line in self.lines]
+
 
 class Ledger:
     """A ledger in a folder. Without a key it can only be read."""
@@ -101,7 +105,6 @@ class Ledger:
     def create(self) -> Ledger:
         """Start an empty ledger with a signed checkpoint over nothing."""
         self.folder.mkdir(parents=True)
-        durable.create(self.folder / "lock", b"")
         durable.create(self._entries, b"")
         durable.create(self._checkpoint, self._note([]).encode())
         return self
@@ -130,7 +133,7 @@ class Ledger:
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """The signed entries in order; IntegrityError when the ledger does not verify."""
-        return [e for e in map(Entry.parse, self.signed().lines) if kind in (None, e.kind)]
+        return [e for e in self.signed().entries if kind in (None, e.kind)]
 
     def head(self) -> Checkpoint:
         """The verified checkpoint."""
@@ -158,7 +161,10 @@ class Ledger:
     @contextmanager
     def locked(self, writing: bool = False) -> Iterator[None]:
         """Hold the ledger's lock: shared for reading, alone for writing."""
-        handle = os.open(self.folder / "lock", os.O_RDONLY)
+        try:
+            handle = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise IntegrityError("the ledger is missing", where=self.folder) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX if writing else fcntl.LOCK_SH)
             yield

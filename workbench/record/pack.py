@@ -76,7 +76,7 @@ def _about(store: Store, records: list[Record]) -> dict[str, Any]:
     signed = store.ledger.signed()
     digests = {record.digest for record in records}
     runs = {record.statement.run_id for record in records}
-    chosen = [e for e in map(Entry.parse, signed.lines) if _speaks_of(e, digests, runs)]
+    chosen = [e for e in signed.entries if _speaks_of(e, digests, runs)]
     return {
         "version": 1,
         "store": store.id,

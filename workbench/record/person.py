@@ -121,16 +121,10 @@ def public_line(key_path: Path) -> str:
 
 def bare(line: str) -> str:
     """An OpenSSH public key without its comment; InputError when it is none."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-
     parts = line.split()[:2]
-    try:
-        if not parts[0].startswith("sk-"):  # keys on a token: ssh-keygen knows them, we needn't
-            load_ssh_public_key(" ".join(parts).encode())
-        return f"{parts[0]} {parts[1]}"
-    except (ValueError, IndexError, UnsupportedAlgorithm) as error:
-        raise InputError("not an OpenSSH public key", given=line[:60]) from error
+    if len(parts) < 2 or not parts[0].startswith(("ssh-", "ecdsa-", "sk-")):
+        raise InputError("not an OpenSSH public key", given=line[:60])
+    return " ".join(parts)
 
 
 def _refuse_in_kernel() -> None:

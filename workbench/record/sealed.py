@@ -10,12 +10,7 @@ from pathlib import Path
 from workbench.errors import InputError, IntegrityError
 from workbench.record import durable
 from workbench.record.digest import Entry, entries, scan
-from workbench.record.statement import (
-    SEALS,
-    ResourceDescriptor,
-    Statement,
-    statement_digest,
-)
+from workbench.record.statement import SEALS, ResourceDescriptor, Statement, statement_digest
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -91,7 +91,7 @@ class EngineKey:
 def _private(data: bytes, path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InputError("not a private key", where=path, expected="PKCS#8 PEM") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError("not an Ed25519 key", where=path)
@@ -106,7 +106,7 @@ def _pem(public: Ed25519PublicKey) -> str:
 def _public(pem: str) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(pem.encode())
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise InputError("not a public key", given=pem[:60], expected="PEM") from error
     if not isinstance(key, Ed25519PublicKey):
         raise InputError("not an Ed25519 key", given=pem[:60])

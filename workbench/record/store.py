@@ -4,7 +4,7 @@
 
     store.json            id, track, public key; its digest is entry 0 of the ledger
     records/<stage>/<UTC time>-<12 hex of the statement's digest>/
-    ledger/               entries.jsonl, checkpoint, lock; people's keys and statements are entries
+    ledger/               entries.jsonl, checkpoint; people's keys and statements are entries
     imports/              what came with imported packs: one file per pack
     scratch/<run id>/     a run in progress, locked while its owner lives
     index.sqlite          a cache, rebuilt at will
@@ -176,6 +176,9 @@ class Store:
 
         Fills in the statement's subject and run id. After it the run is over.
         """
+        if statement.stage != run.stage:
+            what = "the statement is of another stage"
+            raise InputError(what, where=run.id, expected=run.stage, given=statement.stage)
         with disk("publish", run.record):
             data = statement.sealed(run.id, make_ready(run.record)).to_bytes()
             digest = statement_digest(data)
@@ -258,7 +261,7 @@ class Store:
     def making(self) -> Iterator[None]:
         """Held while runs are made or cleared, so that nobody sees a run half made."""
         (self.path / "scratch").mkdir(exist_ok=True)
-        handle = os.open(self.path / "scratch" / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(self.path / "scratch", os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -108,7 +108,7 @@ def verify_store(store: Store, public_keys: Sequence[str] | None = None) -> Repo
     keys = list(public_keys or store.public_keys)
     report, ledger = Report(problems=_strays(store)), store.ledger_for(keys)
     with ledger.locked():  # so that no record is moved in between the two looks
-        folders = sorted((store.path / "records").glob("*/*"))
+        folders = sorted(p for p in (store.path / "records").glob("*/*") if p.is_dir())
         report.problems += ledger.verify()
         try:
             entries = ledger.entries()
@@ -131,13 +131,11 @@ def foreign_keys(entries: Iterable[Entry]) -> list[str]:
 
 def _strays(store: Store) -> list[Problem]:
     """Files that are no part of a store; only scratch and the index are free to change."""
-    found = [
-        path.name
-        for path in store.path.iterdir()
-        if path.name not in ROOT and not path.name.startswith("index.sqlite")
-    ]
-    stages = (store.path / "records").iterdir()
-    found += [f"records/{path.name}" for path in stages if path.is_symlink() or not path.is_dir()]
+    here = {path.name for path in store.path.iterdir() if not path.name.startswith("index.sqlite")}
+    found = here - ROOT
+    for path in [*(store.path / "records").glob("*"), *(store.path / "records").glob("*/*")]:
+        if path.is_symlink() or not path.is_dir():
+            found.add(path.relative_to(store.path).as_posix())
     return [Problem(name, "added: not a part of a store") for name in sorted(found)]
 
 
@@ -193,7 +191,7 @@ def _completeness(expected: dict[str, dict[str, str]], folders: list[Path]) -> I
 
 def _imports(store: Store, entries: list[Entry]) -> Iterator[Problem]:
     packs = {f"{e.body['pack'][:16]}.json": e.body["pack"] for e in entries if e.kind == "import"}
-    here = {path.name: path for path in (store.path / "imports").iterdir()}
+    here = {path.name: path for path in (store.path / "imports").glob("*")}
     for name in sorted(set(packs) ^ set(here)):
         yield Problem(f"imports/{name}", "removed" if name in packs else "added")
     for name in sorted(set(packs) & set(here)):

@@ -179,7 +179,9 @@ def load_model(base: Path, kind: str):
     """The base's weights in float32 as ``"encoder"`` or ``"causal"``, in evaluation mode."""
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar that moves is noise in a sealed notebook
     base_facts(base)
     loader = {"encoder": AutoModel, "causal": AutoModelForCausalLM}[kind]
     return loader.from_pretrained(

@@ -206,7 +206,7 @@ class _Run:
 
 
 def check_rows(rows: pd.DataFrame, labels: list[str], split: str) -> None:
-    """InputError when a split can't be learned from: columns, emptiness, classes, unknown labels."""
+    """InputError for missing columns, no rows, one class only, or labels outside the schema."""
     missing = {"text", "label"} - set(rows.columns)
     if missing:
         raise InputError("rows lack columns", where=split, expected="text, label", given=missing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,8 @@ from workbench.errors import InputError, RunError
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+UNUSED = r"(.*\.)?pooler\..*"
+"""Modules whose output nobody reads (vectors are mean-pooled): an update there learns nothing."""
 OnStep = Callable[[dict], None]
 
 
@@ -91,7 +94,8 @@ def adapted(model: torch.nn.Module, options: AdapterOptions, base_digest: str):
     """
     from peft import LoraConfig, get_peft_model
 
-    present = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    names = [name for name, _ in model.named_modules()]
+    present = {name.rsplit(".", 1)[-1] for name in names}
     missing = sorted(set(options.target_modules) - present)
     if missing:
         raise InputError(
@@ -105,6 +109,7 @@ def adapted(model: torch.nn.Module, options: AdapterOptions, base_digest: str):
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
         target_modules=sorted(options.target_modules),
+        exclude_modules=UNUSED if any(re.fullmatch(UNUSED, name) for name in names) else None,
         layers_to_transform=list(range(layers))[-options.last_layers :]
         if options.last_layers
         else None,

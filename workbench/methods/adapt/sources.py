@@ -17,9 +17,7 @@ from pathlib import Path
 
 from workbench.errors import InputError
 
-PICKLES = frozenset(
-    {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"}
-)
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"})
 """Formats whose readers can execute code on loading: Python pickle."""
 
 PACKAGES = {

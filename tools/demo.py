@@ -1,0 +1,124 @@
+"""`make demo`: two use cases from authored data to a sealed candidate, or an honest refusal.
+
+Exit codes are the workbench's: 0 when the classifier's candidate is sealed and everything
+verifies; 3 when it was refused too. A refusal of the small generative model is shown, with its
+reasons, and does not fail the demo: a gate that holds is what the demo is for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.rule import Rule
+
+from workbench.errors import GateNotPassed, WorkbenchError
+from workbench.evidence import progress, tables
+from workbench.execution import scaffold
+from workbench.execution.pipeline import Pipeline
+from workbench.execution.project import Project, open_store
+from workbench.record.verify import verify_store
+
+ROOT = Path(__file__).resolve().parent.parent
+USECASES = ("intent-routing", "card-support")
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--track", default="governed", choices=["research", "governed"])
+    options.add_argument("--only", choices=USECASES, help="one use case instead of both")
+    options.add_argument("--shuffle", metavar="COLUMN", help="shuffle a label column: must exit 3")
+    options.add_argument("--profile", default="demo")
+    asked = options.parse_args()
+    os.environ.setdefault("WORKBENCH_RUNS", str(ROOT / "runs"))
+    began, out = time.monotonic(), tables.console()
+    refused: dict[str, GateNotPassed] = {}
+    for name in [asked.only] if asked.only else USECASES:
+        out.print(Rule(name, align="left"))
+        done, stopped = run(make(name, asked.shuffle), asked.track, asked.profile)
+        tables.print_run(done)
+        if stopped:
+            refused[name] = stopped
+    return close(asked.track, refused, time.monotonic() - began)
+
+
+def make(name: str, shuffle: str | None) -> Path:
+    """The use case below `demo/`, made as any user would make it; kept when it is there already."""
+    place = ROOT / "demo" / (f"{name}-shuffled" if shuffle else name)
+    if not place.exists():
+        place.parent.mkdir(exist_ok=True)
+        scaffold.new(place, name)
+        if shuffle:
+            shuffle_column(place, shuffle)
+    return place
+
+
+def shuffle_column(place: Path, column: str) -> None:
+    """Give every row another row's label, and commit it: a defect that only results can show."""
+    path = place / "data" / "messages.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    values = [row[column] for row in rows]
+    random.Random(0).shuffle(values)
+    lines = [
+        json.dumps({**row, column: value}, ensure_ascii=False)
+        for row, value in zip(rows, values, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    subprocess.run(["git", "-C", place, "commit", "-qam", f"{column} shuffled"], check=True)
+
+
+def run(place: Path, track: str, profile: str) -> tuple[list, GateNotPassed | None]:
+    project, teller = Project.load(place), progress.Teller()
+    try:
+        store = project.store(track)
+        return Pipeline(project, store, profile=profile, on_event=teller).run(), None
+    except GateNotPassed as error:
+        return error.done, error
+    finally:
+        teller.close()
+
+
+def close(track: str, refused: dict[str, GateNotPassed], seconds: float) -> int:
+    """Verify everything, say what came of it and where to look next."""
+    out = tables.console()
+    out.print(Rule("verification", align="left"))
+    store = open_store(Path(os.environ["WORKBENCH_RUNS"]), track, create=False)
+    began = time.monotonic()
+    report = verify_store(store)
+    took = time.monotonic() - began
+    for problem in report.problems:
+        out.print(f"✗ {problem}")
+    if report.problems:
+        return 6
+    out.print(f"✓ {report.records} records and {report.entries} ledger entries verify ({took:.1f} s)")
+    for name, reason in refused.items():
+        out.print(f"✗ {name} was refused, as its criteria ask:\n  {reason}", style="yellow")
+    out.print(f"\n{seconds / 60:.1f} minutes in all, peak memory {peak_gib():.1f} GiB. Look next:")
+    out.print("  .venv/bin/workbench ls -u demo/intent-routing --track " + track
+              + "     every record (set WORKBENCH_RUNS=runs)")  # fmt: skip
+    out.print("  python3 tools/verify_record.py runs/" + track + "     the independent verifier")
+    out.print("  make lab     the executed notebooks, in JupyterLab: runs/" + track + "/records/")
+    return 3 if "intent-routing" in refused else 0
+
+
+def peak_gib() -> float:
+    """Peak memory of this process or of its largest child, in GiB."""
+    import resource
+
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF,
+                                                              resource.RUSAGE_CHILDREN))  # fmt: skip
+    return peak / 2**20
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except WorkbenchError as error:
+        print(f"✗ {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
