@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from .errors import GateNotPassed, InputError, IntegrityError, WorkbenchError
+from .errors import GateNotPassed, InputError, IntegrityError, RunError, WorkbenchError
 
 TRACK = click.option(
     "--track", type=click.Choice(["research", "governed"]), default="research", show_default=True,
@@ -42,7 +43,13 @@ class Group(click.Group):
             code = InputError.exit_code
         except (click.Abort, KeyboardInterrupt):
             click.echo("✗ Interrupted. What had been sealed stays; run again to go on.", err=True)
-            code = 2
+            code = RunError.exit_code
+        except OSError as error:
+            click.echo(f"✗ {error}", err=True)
+            code = RunError.exit_code
+        except Exception:  # a fault of ours: not the reader's input, which is what exit 1 says
+            traceback.print_exc()
+            code = RunError.exit_code
         sys.exit(code)
 
 

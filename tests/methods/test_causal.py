@@ -72,22 +72,32 @@ def test_loss_covers_completion_and_end_token_only(loaded, pairs):
     """The prompt is not learned; the loss equals that of the whole model at those places."""
     model, tokenizer = loaded
     batch = encoded(tokenizer, pairs, 256, "train")
-    tokens, prompt = batch[0]
+    tokens, prompt, free = batch[0]
     assert tokens[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(tokens[prompt:-1]) == pairs["completion"][0]
+    assert tokenizer.decode(tokens[free:-1]) == " Freeze the card in the app first."
 
     class Plain:
         def get_base_model(self):
             return model
 
     with torch.no_grad():
-        total, count = completion_loss(Plain(), batch)
+        total, weight = completion_loss(Plain(), batch, 0.25)
         expected = 0.0
-        for ids, start in batch:
+        for ids, start, free in batch:
             logs = torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=-1)
-            expected -= sum(logs[n - 1, ids[n]].item() for n in range(start, len(ids)))
-    assert count == sum(len(ids) - start for ids, start in batch)
+            parts = [-logs[n - 1, ids[n]].item() for n in range(start, len(ids))]
+            expected += sum(parts[: free - start]) + 0.25 * sum(parts[free - start :])
+    assert weight == sum(free - start + 0.25 * (len(ids) - free) for ids, start, free in batch)
     assert total.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_free_text_every_completion_token_weighs_one(loaded, pairs):
+    """The column `free` is optional; one that the completion does not end with is refused."""
+    rows = encoded(loaded[1], pairs.drop(columns="free"), 256, "train")
+    assert all(free == len(ids) for ids, _, free in rows)
+    with pytest.raises(InputError, match="free text"):
+        encoded(loaded[1], pairs.assign(free="something else"), 256, "train")
 
 
 def test_prompt_is_explicit_and_messages_cannot_leave_their_turn(loaded):

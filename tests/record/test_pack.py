@@ -13,7 +13,6 @@ from workbench.errors import InputError, IntegrityError
 from workbench.record import person as signing
 from workbench.record.lineage import Graph
 from workbench.record.pack import import_pack, pack, unpack, verify_pack
-from workbench.record.people import enter
 from workbench.record.signing import EngineKey
 from workbench.record.store import Store
 from workbench.record.verify import verify_store
@@ -87,7 +86,7 @@ def test_what_people_said_about_a_record_travels_along(
     store, chain, ring, ssh_keys, other, tmp_path, tool
 ):
     """Signed statements that name a packed record, and the keyring to check them; no others."""
-    enter(store, ring, ssh_keys["ada"])
+    store.update_keyring(ring, ssh_keys["ada"])
     for digest in (chain[2].digest, chain[3].digest):
         envelope = signing.sign({"approves": digest}, "approve@workbench", ssh_keys["ada"])
         store.ledger.append("approval", {"envelope": envelope})

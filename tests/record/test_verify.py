@@ -10,7 +10,6 @@ import pytest
 
 from workbench.record import person as signing
 from workbench.record.digest import canonical
-from workbench.record.people import enter
 from workbench.record.signing import EngineKey
 from workbench.record.store import Store
 from workbench.record.verify import verify_record, verify_store
@@ -211,7 +210,7 @@ def test_an_input_that_its_source_never_held(store, seal):
 
 def test_a_forged_person_signature(store, ring, ssh_keys, both):
     """Entered by the engine's own key, but not signed by the person: named by its entry."""
-    enter(store, ring, ssh_keys["ada"])
+    store.update_keyring(ring, ssh_keys["ada"])
     good = signing.sign({"approves": "a"}, "approve@workbench", ssh_keys["ada"])
     store.ledger.append("approval", {"envelope": good})
     assert both(store.path) == ([], [])
@@ -223,7 +222,7 @@ def test_a_forged_person_signature(store, ring, ssh_keys, both):
 def test_a_person_signature_that_does_not_count(store, ring, ssh_keys, both, change):
     """Relabelled for another meaning, by nobody in the keyring, or before there was one."""
     if change != "unnamed":
-        enter(store, ring, ssh_keys["ada"])
+        store.update_keyring(ring, ssh_keys["ada"])
     name = "eve" if change == "stranger" else "ada"
     envelope = signing.sign({"x": 1}, "approve@workbench", ssh_keys[name])
     if change == "namespace":
@@ -234,7 +233,7 @@ def test_a_person_signature_that_does_not_count(store, ring, ssh_keys, both, cha
 
 def test_numbers_in_a_persons_statement(store, ring, ssh_keys, both):
     """Floats that JSON libraries spell differently: both verifiers read the signed bytes."""
-    enter(store, ring, ssh_keys["ada"])
+    store.update_keyring(ring, ssh_keys["ada"])
     statement = {"bound": 1e-7, "many": 1e17, "note": "“ü”", "statement": {"a": 0.1}}
     envelope = signing.sign(statement, "accept@workbench", ssh_keys["ada"])
     store.ledger.append("acceptance", {"envelope": envelope})

@@ -6,6 +6,8 @@ table (`Stage.plot`). matplotlib is imported on use, so that readers without it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,18 +27,32 @@ STYLE = {
     "font.size": 10,
     "svg.hashsalt": "workbench",
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # the name of a class may hold a dollar
 }
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Everything that `draw` adds has the one style; the reader's own settings stay."""
+
+    @wraps(draw)
+    def drawn(*given, **named) -> Figure:
+        import matplotlib.pyplot as plt
+
+        with plt.rc_context(STYLE):
+            return draw(*given, **named)
+
+    return drawn
 
 
 def _axes(title: str, width: float = 7.2, height: float = 3.6):
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(STYLE):
-        drawing, axes = plt.subplots(figsize=(width, height))
+    drawing, axes = plt.subplots(figsize=(width, height))
     axes.set_title(title, loc="left", fontsize=11)
     return drawing, axes
 
 
+@styled
 def loss_curve(history: pd.DataFrame) -> Figure:
     """Training and validation loss by epoch. Columns: epoch, loss, validation_loss."""
     drawing, axes = _axes("Loss while training")
@@ -54,10 +70,13 @@ def loss_curve(history: pd.DataFrame) -> Figure:
     return drawing
 
 
+@styled
 def confusion(matrix: pd.DataFrame) -> Figure:
     """Confusion matrix, rows expected, columns predicted, counts; names only where they fit."""
     size = min(11.0, max(4.5, 0.55 * len(matrix)))
-    drawing, axes = _axes(f"Expected (rows) and predicted, n={int(matrix.to_numpy().sum())}", size, size)
+    drawing, axes = _axes(
+        f"Expected (rows) and predicted, n={int(matrix.to_numpy().sum())}", size, size
+    )
     axes.imshow(matrix.to_numpy(), cmap="cividis", aspect="equal")
     axes.grid(False)
     if len(matrix) <= 25:
@@ -67,11 +86,19 @@ def confusion(matrix: pd.DataFrame) -> Figure:
         for i, row in enumerate(matrix.to_numpy()):
             for j, count in enumerate(row):
                 if count:
-                    axes.text(j, i, int(count), ha="center", va="center", fontsize=8,
-                              color="white" if count < top / 2 else "black")
+                    axes.text(
+                        j,
+                        i,
+                        int(count),
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color="white" if count < top / 2 else "black",
+                    )
     return drawing
 
 
+@styled
 def intervals(table: pd.DataFrame, title: str, threshold: float | None = None) -> Figure:
     """One line a row of the table: point and interval of base and candidate, n beside the name.
 
@@ -89,12 +116,15 @@ def intervals(table: pd.DataFrame, title: str, threshold: float | None = None) -
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("share, with 95 % interval")
     if threshold is not None:
+        across = axes.get_xaxis_transform()
         axes.axvline(threshold, color=LIMIT, linestyle="--", linewidth=1)
-        axes.annotate(f"asked {threshold:g}", (threshold, -0.6), fontsize=8, ha="right")
+        words = {"fontsize": 8, "ha": "right", "va": "top"}
+        axes.text(threshold, 0.98, f"asked {threshold:g} ", transform=across, **words)
     axes.legend(frameon=False, loc="lower left", fontsize=9)
     return drawing
 
 
+@styled
 def counts(table: pd.DataFrame, title: str) -> Figure:
     """Stacked bars: rows by class and set. Index: class; columns: sets; values: rows."""
     drawing, axes = _axes(title, height=max(2.2, 0.3 * min(len(table), 30) + 1.2))

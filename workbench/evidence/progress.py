@@ -16,7 +16,8 @@ class Teller:
     beginnings and ends are printed."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(highlight=False, quiet=quiet, stderr=True)
+        # What stages and values are called is no markup of ours.
+        self.console = Console(highlight=False, markup=False, quiet=quiet, stderr=True)
         self.status = None
         self.began = time.monotonic()
 
@@ -31,19 +32,19 @@ class Teller:
             return
         self.began = time.monotonic()
         if self.console.is_terminal:
-            self.status = self.console.status(f"{stage}  starting")
+            self.status = self.console.status(Text(f"{stage}  starting"))
             self.status.start()
         else:
             self.console.print(f"▸ {stage}  ({reason})")
 
     def _cell_started(self, stage: str, number: int, total: int, title: str = "", **_: Any) -> None:
         if self.status:
-            self.status.update(f"{stage}  cell {number}/{total}  {title}")
+            self.status.update(Text(f"{stage}  cell {number}/{total}  {title}"))
 
     def _output(self, stage: str, text: str = "", **_: Any) -> None:
         lines = [line for line in text.splitlines() if line.strip()]
         if self.status and lines:
-            self.status.update(f"{stage}  {lines[-1][:80]}")
+            self.status.update(Text(f"{stage}  {lines[-1][:80]}"))
 
     def _done(self, stage: str, done: Any) -> None:
         self.close()

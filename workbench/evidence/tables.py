@@ -32,6 +32,8 @@ def figure_text(figure: Mapping[str, Any] | None) -> str:
     if not figure or figure.get("value") is None:
         return "not measured"
     value, low, n = figure["value"], figure.get("low"), figure.get("n")
+    if isinstance(value, str):
+        return value
     text = f"{value:g}" if low is None else f"{value:.3f} [{low:.3f}, {figure['high']:.3f}]"
     return text if n is None or figure.get("method") == "count" else f"{text} n={n}"
 
@@ -109,13 +111,16 @@ def show(record: Record) -> RenderableType:
         parts += [Text(f"✗ {error.get('outcome')}: {error.get('ename')}: {error.get('evalue')}"), ""]
     if predicate.workbench_verdicts:
         parts += [verdicts(predicate.workbench_verdicts), ""]
+    for odd in predicate.workbench_claims.get("contradicted", []):
+        told = f"claims {odd['claimed']}, the rows give {odd['recomputed']}"
+        parts.append(Text(f"✗ the notebook {told}: {odd['criterion']}, {odd['field']}"))
     return Group(*parts, files)
 
 
 def console() -> Console:
     """Wide enough for a table where nobody reads it live."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=160)
+    made = Console(highlight=False, markup=False)
+    return made if made.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
 def print_run(done: Sequence[Any]) -> None:
@@ -135,8 +140,12 @@ def print_run(done: Sequence[Any]) -> None:
 
 
 def figures_of(record: Record) -> dict[str, Any]:
-    """What the notebook recorded as `figures.json`; empty when it recorded nothing."""
+    """What the notebook recorded as `figures.json`; empty when it recorded nothing readable."""
     name = "outputs/figures.json"
     if name not in {subject.name for subject in record.statement.subject}:
         return {}
-    return json.loads(record.file(name).read_text(encoding="utf-8"))
+    try:
+        found = json.loads(record.file(name).read_text(encoding="utf-8"))
+        return {key: figure for key, figure in found.items() if isinstance(figure, dict)}
+    except (ValueError, AttributeError):
+        return {}  # a claim of the notebook, and no reason to fail

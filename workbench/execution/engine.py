@@ -101,7 +101,14 @@ def _papermill(source: Any, parameters: dict[str, Any], run: _Run) -> None:
 
     papermill_engines.register(ENGINE, _Engine)
     papermill.execute_notebook(
-        source, None, parameters, engine_name=ENGINE, progress_bar=False, workbench_run=run
+        source,
+        None,
+        parameters,
+        engine_name=ENGINE,
+        kernel_name="python3",  # named here, as a notebook may leave it open
+        language="python",
+        progress_bar=False,
+        workbench_run=run,
     )
 
 

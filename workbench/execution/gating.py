@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..errors import InputError
 from ..policy import gates
 from ..policy.criteria import Policy
 from ..policy.gates import GateResult, GateVerdict
@@ -20,14 +22,20 @@ from .stages import Stage
 VERDICTS = "verdicts.json"
 CLAIMS = "claims.json"
 DECISION = "candidate"
+BUNDLE = "bundle"
 
 
-def frozen_policy(inputs: dict[str, Input], outputs: Path) -> Policy | None:
-    """The criteria as the intake sealed them; the intake's own are in its outputs."""
-    path = inputs["criteria"].path if "criteria" in inputs else outputs / "criteria.json"
+def frozen_policy(stage: Stage, inputs: dict[str, Input], outputs: Path) -> Policy | None:
+    """The criteria as the intake sealed them. Only a stage that commits criteria brings its own."""
+    own = stage.facts.get("commits", {}).get("criteria")
+    path = inputs["criteria"].path if "criteria" in inputs else outputs / (own or "")
     if not path.is_file():
         return None
-    return Policy.parse(json.loads(path.read_text(encoding="utf-8")), where=path)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError("The criteria are not JSON.", where=path, given=error) from None
+    return Policy.parse(found, where=path)
 
 
 def reader(outputs: Path) -> Callable[[str], list[dict[str, Any]] | None]:
@@ -102,6 +110,13 @@ def _plain(result: GateResult) -> Any:
     return Plain
 
 
+def withdraw(outputs: Path) -> None:
+    """Take away what only the engine may say: verdicts, and a candidate that nothing carries."""
+    write(outputs, [])
+    if (outputs / BUNDLE).is_dir():
+        shutil.rmtree(outputs / BUNDLE)
+
+
 def write(outputs: Path, results: list[GateResult]) -> None:
     """`verdicts.json`, the engine's; whatever the kernel left under that name is replaced."""
     (outputs / VERDICTS).unlink(missing_ok=True)
@@ -132,34 +147,56 @@ def unjudged(policy: Policy, stage: Stage, reason: str) -> list[GateResult]:
     return [gates._unevaluated(gate, reason) for gate in policy.of(stage.name)]
 
 
-def decided(
-    policy: Policy, verdicts: list[dict[str, Any]], frozen: bool
-) -> tuple[GateResult, bool]:
-    """The deciding stage's own verdict, from all verdicts before it; and whether it may freeze.
+def given_under(criteria: Input | None, records: Iterable[Record]) -> list[dict[str, Any]]:
+    """The verdicts that were given under these very criteria; any other counts as none."""
+    found: list[dict[str, Any]] = []
+    for record in records if criteria else ():
+        used = {
+            item.digest.get("sha256")
+            for item in record.statement.inputs
+            if item.annotations.get("input") == "criteria"
+        }
+        if used == {criteria.digest} or record.digest == criteria.record:
+            found += record.statement.predicate.workbench_verdicts
+    return found
 
-    Required are the blocking gates of every stage that is part of this use case's plan.
+
+def decided(
+    stage: str,
+    policy: Policy | None,
+    verdicts: list[dict[str, Any]],
+    frozen: bool,
+    late: str | None = None,
+) -> GateResult:
+    """The deciding stage's own verdict, from all verdicts before it.
+
+    Required is every blocking gate of the policy. `frozen`: the notebook left a bundle; `late`:
+    why the criteria may not judge at all.
     """
-    worst = GateVerdict.PASSED
     blocking = {v["criterion"]: v["verdict"] for v in verdicts if v["blocking"]}
-    missing = sorted(set(policy.required) - set(blocking))
+    required = set(policy.required) if policy else set()
+    missing = sorted(required - set(blocking))
     bad = sorted(name for name, verdict in blocking.items() if verdict != GateVerdict.PASSED)
-    if missing or not blocking:
+    worst = GateVerdict.PASSED
+    if missing or not blocking or late:
         worst = GateVerdict.NOT_EVALUATED
     if bad:
         worst = GateVerdict.FAILED
-    reason = _why(bad, missing, blocking)
+    reason = _why(bad, missing, blocking, late)
     if frozen and worst != GateVerdict.PASSED:
         reason = f"the notebook froze a candidate although: {reason}"
     if not frozen and worst == GateVerdict.PASSED:
         worst, reason = GateVerdict.FAILED, "the notebook froze no candidate"
-    result = GateResult(
-        DECISION, "50_candidate", worst, None, "every blocking gate passed", reason,
+    return GateResult(
+        DECISION, stage, worst, None, "every blocking gate passed", reason,
         "a model that nobody showed to be safe is approved", True, tuple(bad + missing),
-    )
-    return result, worst == GateVerdict.PASSED
+    )  # fmt: skip
 
 
-def _why(bad: list[str], missing: list[str], blocking: dict[str, str]) -> str:
-    parts = [f"{name}: {blocking[name]}" for name in bad]
+def _why(bad: list[str], missing: list[str], blocking: dict[str, str], late: str | None) -> str:
+    parts = [late] if late else []
+    parts += [f"{name}: {blocking[name]}" for name in bad]
     parts += [f"{name}: no verdict" for name in missing]
+    if not blocking and not missing:
+        parts.append("no gate blocks")
     return "; ".join(parts) or f"all {len(blocking)} blocking gates passed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, IntegrityError
 from ..policy.classes import ENCRYPTED
 from ..record.digest import Entry, digest, file_digest, tree, tree_digest
 from ..record.statement import ResourceDescriptor
@@ -34,13 +34,19 @@ class Input:
     files: tuple[tuple[str, str], ...] = ()
     """Of a sealed input: each file's path in its record, and its digest."""
 
+    @property
+    def told(self) -> str:
+        """The digest that others may be told: of rows that can be forgotten, nothing stays that
+        could be guessed without a key."""
+        return self.identity if self.snapshot and self.record is None else self.digest
+
     def dependencies(self) -> list[ResourceDescriptor]:
         """As the statement names it: each sealed file that was read, or the file or folder itself."""
         notes = {"input": self.name}
         if self.record is None:
-            # Of rows that can be forgotten, nothing stays that could be guessed without a key.
-            keyed = {"hmac_sha256": self.identity} if self.snapshot else {"sha256": self.digest}
-            return [ResourceDescriptor(name=self.name, digest=keyed, uri=self.uri, annotations=notes)]
+            kind = "hmac_sha256" if self.snapshot else "sha256"
+            digest = {kind: self.told}
+            return [ResourceDescriptor(name=self.name, digest=digest, uri=self.uri, annotations=notes)]
         notes["record"] = self.record
         if self.snapshot:
             notes |= {"snapshot": self.snapshot, "plaintext": self.identity}
@@ -88,15 +94,24 @@ def _resolve_one(
 
 def _from_usecase(project: Project, name: str, source: Source, store: Store) -> Input | None:
     usecase = project.usecase
-    named = {
+    known = {
         "usecase": USECASE_FILE,
         "policy": usecase.policy,
         "data": usecase.data.path,
         "cases": usecase.cases,
-    }[source.path]
+    }
+    if source.path not in known:
+        raise InputError(
+            f"The input `{name}` names no file of a use case.",
+            expected=", ".join(f"usecase:{field}" for field in known),
+            given=f"usecase:{source.path}",
+        )
+    named = known[source.path]
     if named is None:
         return None
     path = project.path(named, source.path)
+    if source.path == "data" and not path.is_file():
+        raise InputError("The data is not a file.", where=f"{USECASE_FILE}: data.path", given=named)
     item = from_path(name, path, f"file:{named}")
     if source.path == "data" and snapshot_needed(project):
         secret = store.cipher.keyed_digest(path)
@@ -162,21 +177,17 @@ def lay_out(inputs: dict[str, Input], folder: Path, store: Store) -> dict[str, P
 
 def unchanged(items: dict[str, Input]) -> list[str]:
     """Names of inputs that changed on disk since they were hashed: nobody may swap one mid-run."""
-    changed = []
-    for name, item in items.items():
-        if item.path.is_dir():
-            now = _folder_digest(item)
-        else:
-            now = file_digest(item.path)
-        if now != item.digest:
-            changed.append(name)
-    return changed
+    return [name for name, item in items.items() if _digest_now(item) != item.digest]
 
 
-def _folder_digest(item: Input) -> str:
-    entries: list[Entry] = tree(item.path)
+def _digest_now(item: Input) -> str | None:
+    """The digest as it would be taken now; None when it can't be any more."""
+    try:
+        if not item.path.is_dir():
+            return file_digest(item.path)
+        entries: list[Entry] = tree(item.path)
+    except (OSError, IntegrityError):
+        return None
     if item.record is None:
         return tree_digest(entries)
     return digest(sorted([e.path, e.sha256] for e in entries))
-
-

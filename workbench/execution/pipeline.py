@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 
 from ..errors import GateNotPassed, InputError, IntegrityError
 from ..policy import classes, gates, tiers, tracks
-from ..record.digest import digest, tree, tree_digest
+from ..record.digest import Entry, digest, tree, tree_digest
 from ..record.store import Record, Store
 from ..record.verify import verify_record
-from . import capture, isolation, runner
+from . import capture, commitments, isolation, runner
 from .inputs import Input, from_record, resolve
 from .project import USECASE_FILE, Project
 from .stages import Source, Stage, stages_for
@@ -67,15 +67,22 @@ class Pipeline:
     def __post_init__(self) -> None:
         self.stages = stages_for(self.project.root, self.project.usecase)
         self.parameters = {s.name: self._parameters(s) for s in self.stages}
-        unknown = set(self.given) - set(self.parameters)
-        if unknown:
-            raise InputError(
-                f"There is no stage {', '.join(sorted(unknown))}.",
-                expected=", ".join(self.parameters),
-            )
+        self._refuse_unknown("--set", self.given)
+        self._refuse_unknown(f"{USECASE_FILE}: parameters", self.project.usecase.parameters)
+        for profile, values in self.project.usecase.profiles.items():
+            self._refuse_unknown(f"{USECASE_FILE}: profiles.{profile}", values)
         self.records: dict[str, Record] = {}
 
     # -- before anything runs ---------------------------------------------------------------
+
+    def _refuse_unknown(self, where: str, stages: Iterable[str]) -> None:
+        unknown = sorted(set(stages) - set(self.parameters))
+        if unknown:
+            raise InputError(
+                f"There is no stage {', '.join(unknown)}.",
+                where=where,
+                expected=", ".join(self.parameters),
+            )
 
     def _parameters(self, stage: Stage) -> dict[str, Any]:
         """Template defaults < use case < profile < command line, checked against the schema."""
@@ -169,7 +176,8 @@ class Pipeline:
         if same:
             return Step(stage, parameters, inputs, key, None, "asked for anew")
         reason = changed(key_of(earlier[-1]), key) if earlier else "first run"
-        return Step(stage, parameters, inputs | self._reusable(stage, key), key, None, reason)
+        taken_over = self._reusable(stage, key, {item.snapshot for item in inputs.values()})
+        return Step(stage, parameters, inputs | taken_over, key, None, reason)
 
     def _key(self, stage: Stage, parameters: dict, inputs: dict[str, Input]) -> dict[str, Any]:
         """All that decides the result; two runs with the same key need not both happen."""
@@ -182,7 +190,7 @@ class Pipeline:
             "workbench": capture.package_digest(),
             "libraries": environment["libraries"],
             "python": environment["python"],
-            "steps": tree_digest(tree(own)) if own.is_dir() else None,
+            "steps": tree_digest(_sources(own)) if own.is_dir() else None,
         }
         return {"digest": digest(parts), "parts": parts, "reusable": self._partial(stage, parts)}
 
@@ -196,22 +204,29 @@ class Pipeline:
         }
 
     def earlier(self, stage: Stage) -> list[Record]:
-        """Successful records of this stage and use case, the oldest first."""
+        """Successful records of this stage and use case, the oldest first. Only what this ledger
+        saw happen: of an imported record it can't tell what came before what."""
+        own = {entry.body["digest"] for entry in self.store.ledger.entries("record")}
         return [
             record
             for record in self.store.records(stage.name)
-            if record.outcome == "succeeded" and usecase_of(record) == self.project.usecase.id
+            if record.digest in own
+            and record.outcome == "succeeded"
+            and usecase_of(record) == self.project.usecase.id
         ]
 
-    def _reusable(self, stage: Stage, key: dict[str, Any]) -> dict[str, Input]:
-        """Outputs of earlier records that can be taken over, as inputs named after them."""
+    def _reusable(self, stage: Stage, key: dict[str, Any], snapshots: set) -> dict[str, Input]:
+        """Outputs of earlier records that can be taken over, as inputs named after them.
+
+        Rows of another snapshot than this stage's `snapshots` are left: one key, one deletion.
+        """
         found = {}
         for output, partial in key["reusable"].items():
             for record in reversed(self.earlier(stage)):
                 if key_of(record).get("reusable", {}).get(output) == partial:
                     name = Path(output).stem
                     item = from_record(name, Source(stage.name, output), record)
-                    if item:
+                    if item and item.snapshot in {None, *snapshots}:
                         _verified(record, self.store)
                         found[name] = item
                     break
@@ -236,8 +251,9 @@ class Pipeline:
         step = self.step(stage)
         self.on_event("stage", stage=stage.name, reused=step.reuse is not None, reason=step.reason)
         if step.reuse:
-            _verified(step.reuse, self.store)
             record = step.reuse
+            _verified(record, self.store)
+            commitments.commit(self.store, stage, record)
         else:
             record = runner.run(
                 runner.Job(
@@ -267,6 +283,12 @@ class Pipeline:
             )
             error.done = done
             raise error
+
+
+def _sources(folder: Path) -> list[Entry]:
+    """The use case's own steps; what Python and Jupyter leave beside them decides nothing."""
+    caches = {"__pycache__", ".ipynb_checkpoints"}
+    return [entry for entry in tree(folder) if not caches & set(entry.path.split("/"))]
 
 
 def key_of(record: Record) -> dict[str, Any]:

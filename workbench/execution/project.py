@@ -29,7 +29,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
             expected="a use case, as `workbench new PATH` makes one",
             next_step="Name the folder of a use case with --usecase, or make one.",
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError("The file is not readable YAML.", where=path, given=str(error)) from None
     if not isinstance(loaded, dict):
         raise InputError("The file is not a mapping of names to values.", where=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -11,12 +12,12 @@ from typing import Any
 
 import nbformat
 
-from ..errors import InputError, IntegrityError, RunError
-from ..policy.gates import GateResult
-from ..record.digest import canonical, file_digest
+from ..errors import InputError, IntegrityError, RunError, WorkbenchError
+from ..policy.gates import GateResult, GateVerdict
+from ..record.digest import canonical, scan
 from ..record.statement import build
-from ..record.store import Record, Run, Store
-from . import capture, gating, secrets
+from ..record.store import Record, Run, Store, disk
+from . import capture, commitments, gating, secrets
 from .engine import Execution, execute
 from .inputs import SEALED_SUFFIX, Input, lay_out, unchanged
 from .isolation import Mount, Sandbox
@@ -66,54 +67,30 @@ def run(job: Job) -> Record:
     """
     about = {"usecase": job.project.usecase.id, "key": job.key["digest"], "profile": job.profile}
     begun = job.store.begin(job.stage.name, job.who["name"], about)
-    try:
-        looks = _look(job, begun)
-        execution, sandbox = _execute(job, begun)
-        record = _seal(job, begun, execution, sandbox, looks)
-    except BaseException as error:
-        if begun.lock >= 0:  # not published
-            job.store.abandon(begun, str(error).splitlines()[0] if str(error) else repr(error))
-        raise _disk_error(error, job) from error if isinstance(error, OSError) else error
-    if not _succeeded(execution):
+    with disk(f"run {job.stage.name}", job.store.path):
+        try:
+            facts = {"run": begun.id, "stage": job.stage.name, "who": job.who["name"]}
+            looks = commitments.look(job.store, job.inputs, **facts)
+            execution, sandbox = _execute(job, begun)
+            record = _seal(job, begun, execution, sandbox, looks)
+        except BaseException as error:
+            _give_up(job.store, begun, error)
+            raise
+        commitments.commit(job.store, job.stage, record)
+    if not execution.succeeded:
         raise _broken(job, execution, record)
     return record
 
 
-def _succeeded(execution: Execution) -> bool:
-    return execution.outcome == "succeeded"
-
-
-def _disk_error(error: BaseException, job: Job) -> BaseException:
-    if not isinstance(error, OSError):
-        return error
-    return RunError(
-        f"The stage could not write: {error.strerror or error}.",
-        where=error.filename or job.store.path,
-        next_step="Nothing was recorded by halves. Free space or fix the folder, and run again.",
-    )
-
-
-def _look(job: Job, begun: Run) -> int:
-    """Enter a look at each locked set into the ledger; returns how many this one makes."""
-    looks = 1
-    for item in job.inputs.values():
-        if item.locked:
-            looks = 1 + sum(
-                entry.body.get("lock") == item.identity for entry in job.store.ledger.entries("look")
-            )
-            adapter = job.inputs.get("adapter")
-            job.store.ledger.append(
-                "look",
-                {
-                    "lock": item.identity,
-                    "run": begun.id,
-                    "stage": job.stage.name,
-                    "candidate": adapter.identity if adapter else None,
-                    "who": job.who["name"],
-                    "look": looks,
-                },
-            )
-    return looks
+def _give_up(store: Store, begun: Run, error: BaseException) -> None:
+    """Say in the ledger why nothing was sealed; where not even that works, the next run does."""
+    if begun.lock < 0:
+        return  # it was published
+    lines = str(error).splitlines()
+    try:
+        store.abandon(begun, lines[0] if lines else type(error).__name__)
+    except (WorkbenchError, OSError):
+        begun.close()
 
 
 def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
@@ -151,7 +128,7 @@ def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
             where=", ".join(str(job.inputs[name].path) for name in changed),
             next_step="Find out what wrote there, and run again.",
         )
-    shutil.move(work / "outputs", begun.record / "outputs")
+    _take_out(work / "outputs", begun.record / "outputs")
     return execution, sandbox
 
 
@@ -162,7 +139,7 @@ def stage_facts(job: Job, where: dict[str, Path]) -> dict[str, Any]:
         "outputs": "outputs",
         "masked": job.snapshot is not None,
         "inputs": {
-            name: {"path": path.as_posix(), "digest": job.inputs[name].digest,
+            name: {"path": path.as_posix(), "digest": job.inputs[name].told,
                    "uri": job.inputs[name].uri}
             for name, path in where.items()
         },
@@ -173,12 +150,14 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: i
     outputs = begun.record / "outputs"
     results: list[GateResult] = []
     odd: list[dict[str, Any]] = []
-    if _succeeded(execution):
+    if execution.succeeded:
         results, odd = _judge(job, outputs, looks)
+    else:
+        gating.withdraw(outputs)
     _refuse_secrets(job, execution, outputs)
-    commits = _commits(job, outputs) if _succeeded(execution) else []
     encrypted = _encrypt(job, outputs)
-    _drop_empty(outputs)
+    if not os.listdir(outputs):
+        outputs.rmdir()
     statement = build(
         stage=job.stage.name,
         parameters=job.parameters,
@@ -186,7 +165,7 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: i
         track=job.store.track,
         started=execution.started.isoformat(timespec="seconds"),
         finished=execution.finished.isoformat(timespec="seconds"),
-        outcome="succeeded" if _succeeded(execution) else "failed",
+        outcome="succeeded" if execution.succeeded else "failed",
         inputs=[one for item in job.inputs.values() for one in item.dependencies()],
         isolation=job.level,
         environment=capture.environment(),
@@ -200,17 +179,14 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: i
             "looks": looks,
         },
         builder_version=capture.package_version(),
-        error={"outcome": execution.outcome, **(execution.error or {})}
-        if not _succeeded(execution)
-        else None,
+        error=None
+        if execution.succeeded
+        else {"outcome": execution.outcome, **(execution.error or {})},
         verdicts=[result.as_dict() for result in results],
         claims={"contradicted": odd} if odd else {},
         encrypted=encrypted,
     )
-    record = job.store.publish(begun, _plain(statement))
-    for kind, body in commits:
-        job.store.ledger.append(kind, {**body, "record": record.digest, "run": begun.id})
-    return record
+    return job.store.publish(begun, _plain(statement))
 
 
 def _plain(statement: Any) -> Any:
@@ -219,31 +195,37 @@ def _plain(statement: Any) -> Any:
 
 
 def _judge(job: Job, outputs: Path, looks: int) -> tuple[list[GateResult], list[dict[str, Any]]]:
-    """Verdicts from the rows, and what the notebook claimed otherwise; such a gate failed."""
-    policy = gating.frozen_policy(job.inputs, outputs)
+    """Verdicts from the rows, and where the notebook claims what the rows do not give."""
+    policy, late = gating.frozen_policy(job.stage, job.inputs, outputs), _late(job)
     if job.stage.facts.get("decides"):
-        return [_decide(job, policy, outputs)], []
-    late = None
-    if "criteria" in job.inputs:
-        trained = job.records.get("30_adapt") if "adapter" in job.inputs else None
-        late = gating.late_criteria(job.store, job.inputs["criteria"], trained)
+        return [_decide(job, policy, outputs, late)], []
+
+    def judged(looks: int) -> list[GateResult]:
+        return gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=looks)
+
+    first = judged(1)  # as the notebook, which doesn't know of other looks, computes them
+    results = first if looks == 1 else judged(looks)
     if late and policy:
         results = gating.unjudged(policy, job.stage, late)
-    else:
-        results = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=looks)
-    odd = [] if looks > 1 else gating.contradictions(outputs, results)
     gating.write(outputs, results)
-    return results, odd
+    return results, gating.contradictions(outputs, first)
 
 
-def _decide(job: Job, policy: Any, outputs: Path) -> GateResult:
-    verdicts = []
-    for record in job.records.values():
-        verdicts += record.statement.predicate.workbench_verdicts
-    bundle = outputs / "bundle"
-    result, allowed = gating.decided(policy, verdicts, bundle.is_dir())
-    if not allowed and bundle.is_dir():
-        shutil.rmtree(bundle)
+def _late(job: Job) -> str | None:
+    """Why the criteria may not judge this adapter: it was trained before they were fixed."""
+    criteria, adapter = job.inputs.get("criteria"), job.inputs.get("adapter")
+    if not criteria or not adapter:
+        return None
+    trained = next((r for r in job.records.values() if r.digest == adapter.record), None)
+    return gating.late_criteria(job.store, criteria, trained)
+
+
+def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> GateResult:
+    verdicts = gating.given_under(job.inputs.get("criteria"), job.records.values())
+    frozen = (outputs / gating.BUNDLE).is_dir()
+    result = gating.decided(job.stage.name, policy, verdicts, frozen, late)
+    if result.verdict != GateVerdict.PASSED:
+        gating.withdraw(outputs)
     gating.write(outputs, [result])
     return result
 
@@ -261,19 +243,6 @@ def _refuse_secrets(job: Job, execution: Execution, outputs: Path) -> None:
             where="; ".join(str(one) for one in found[:5]),
             next_step="Take it out of the notebook or the data, and replace the secret.",
         )
-
-
-def _commits(job: Job, outputs: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Ledger entries for outputs that later stages are held to."""
-    made = []
-    for kind, name in job.stage.facts.get("commits", {}).items():
-        path = outputs / name
-        if path.is_file():
-            made.append((kind, {"sha256": file_digest(path), "file": name}))
-    manifest = outputs / "bundle" / "manifest.json"
-    if job.stage.facts.get("decides") and manifest.is_file():
-        made.append(("candidate", {"sha256": file_digest(manifest)}))
-    return made
 
 
 def _encrypt(job: Job, outputs: Path) -> dict[str, dict[str, str]]:
@@ -297,13 +266,31 @@ def _encrypt(job: Job, outputs: Path) -> dict[str, dict[str, str]]:
     return sealed
 
 
+def _take_out(outputs: Path, target: Path) -> None:
+    """Move what the kernel left to where it never was. RunError names what no record can hold:
+    through a link the engine itself would read, encrypt or delete files of the host."""
+    if not os.path.lexists(outputs):
+        outputs.mkdir()
+    if outputs.is_symlink() or not outputs.is_dir():
+        refused = [("outputs", "a link or file in the place of a folder")]
+    else:
+        _drop_empty(outputs)
+        refused = [one for one in scan(outputs)[1] if one[0] != "."]  # "." holds nothing yet
+    for path, reason in refused:
+        raise RunError(
+            f"The stage left what a record can't hold: {reason}.",
+            where=path,
+            expected="plain files in folders",
+            next_step="Correct the notebook; nothing was sealed.",
+        )
+    shutil.move(outputs, target)
+
+
 def _drop_empty(outputs: Path) -> None:
     """A record holds no empty folder; one that the kernel left is no output."""
-    for folder in sorted((p for p in outputs.rglob("*") if p.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    if outputs.is_dir() and not any(outputs.iterdir()):
-        outputs.rmdir()
+    for folder, _, _ in os.walk(outputs, topdown=False):  # follows no link
+        if folder != str(outputs) and not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def _broken(job: Job, execution: Execution, record: Record) -> InputError | RunError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
+from ..policy.usecase import UseCase
 from .project import USECASE_FILE, load_yaml
 from .stages import templates_root
 
@@ -43,11 +45,12 @@ def new(
     """
     if pack not in packs():
         raise InputError("There is no such starter pack.", expected=", ".join(packs()), given=pack)
-    if target.exists() and any(target.iterdir()):
+    target = target.resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError("The folder is not empty.", where=target, expected="a new or empty folder")
     source = templates_root() / "usecases" / pack
     config = load_yaml(source / USECASE_FILE)
-    config["id"] = _identifier(name or target.resolve().name)
+    config["id"] = _identifier(name or target.name)
     if data is not None:
         _with_data(config, data, text=text, label=label, split=split, group=group)
     partial = target.with_name(f".{target.name}.partial")
@@ -69,7 +72,7 @@ def new(
 
 
 def _identifier(name: str) -> str:
-    plain = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return plain or "usecase"
 
 
@@ -114,9 +117,9 @@ def header(data: Path) -> list[str]:
             return list(parquet.read_schema(data).names)
         with data.open(encoding="utf-8-sig", newline="") as lines:
             if data.suffix in (".jsonl", ".ndjson"):
-                return list(json.loads(next(lines, "{}")))
+                return list(dict(json.loads(next(lines, "{}"))))
             return next(csv.reader(lines), [])
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError, csv.Error) as error:
         raise InputError("The data file cannot be read.", where=data, given=error) from None
 
 
@@ -144,6 +147,7 @@ def classify(
                                **(assigned.get(column) or rest or {})}  # fmt: skip
     config["data"]["columns"] = {c: decided[c] for c in columns if c in decided}
     config["data"]["classified_by"] = by
+    UseCase.parse(config, where=path)  # a class that doesn't exist is named before it is written
     body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
     path.write_text(body, encoding="utf-8")
     return decided

@@ -8,8 +8,9 @@ from pathlib import Path
 from ..errors import InputError
 from ..record.digest import canonical
 from ..record.store import Record, Store
-from .inputs import SEALED_SUFFIX, lay_out
-from .pipeline import Pipeline
+from . import commitments
+from .inputs import SEALED_SUFFIX, Input, lay_out
+from .pipeline import Pipeline, actor
 from .runner import Job, stage_facts
 from .stages import Stage
 
@@ -41,6 +42,8 @@ def open_stage(pipeline: Pipeline, name: str, target: Path) -> Path:
             if found:
                 pipeline.records[earlier.name] = found[-1]
     step = pipeline.step(stage)
+    who = actor(pipeline.project.root)
+    _tell(pipeline.store, stage, step.inputs, who["name"])
     place = _fresh(target / name)
     place.mkdir(parents=True)
     where = {}
@@ -52,10 +55,18 @@ def open_stage(pipeline: Pipeline, name: str, target: Path) -> Path:
         link.symlink_to(path)
         where[input_name] = link.relative_to(place)
     job = Job(pipeline.project, stage, pipeline.store, step.parameters, step.inputs, step.key,
-              "none", {"name": "interactive"})  # fmt: skip
+              "none", who)  # fmt: skip
     (place / "stage.json").write_bytes(canonical(stage_facts(job, where)))
     shutil.copyfile(stage.notebook, place / stage.notebook.name)
     return place / stage.notebook.name
+
+
+def _tell(store: Store, stage: Stage, inputs: dict[str, Input], who: str) -> None:
+    """The ledger's word that rows were opened, and that a locked set was looked at."""
+    records = sorted({item.record for item in inputs.values() if item.snapshot and item.record})
+    if records:
+        store.ledger.append("rows-read", {"stage": stage.name, "records": records, "who": who})
+    commitments.look(store, inputs, run=None, stage=stage.name, who=who)
 
 
 def _needed(pipeline: Pipeline, stage: Stage) -> set[str]:

@@ -120,7 +120,21 @@ def stages_for(root: Path, usecase: UseCase) -> list[Stage]:
     notebooks = {p.name: p for p in sorted((templates_root() / "stages").glob("*.ipynb"))}
     notebooks |= {p.name: p for p in sorted((root / "stages").glob("*.ipynb"))}
     loaded = [Stage.load(path) for path in notebooks.values()]
-    return order(stage for stage in loaded if stage.applies_to(usecase))
+    return order(_distinct(stage for stage in loaded if stage.applies_to(usecase)))
+
+
+def _distinct(stages: Iterable[Stage]) -> list[Stage]:
+    found: dict[str, Stage] = {}
+    for stage in stages:
+        if stage.name in found:
+            raise InputError(
+                f"Two notebooks say that they are the stage {stage.name}.",
+                where=stage.notebook,
+                given=found[stage.name].notebook,
+                next_step="Give one another name; to replace a shipped stage, use its file name.",
+            )
+        found[stage.name] = stage
+    return list(found.values())
 
 
 def order(stages: Iterable[Stage]) -> list[Stage]:

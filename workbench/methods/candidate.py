@@ -64,12 +64,17 @@ def judged(verdicts: list[dict[str, Any]], name: str) -> dict[str, Any]:
         lines = [f"✗ {name}: refused. {len(bad)} of {len(blocking)} blocking gates did not pass:"]
         lines += [f"  {one['criterion']}: {one['verdict']} ({one['reason']})" for one in bad]
         text = "\n".join(lines)
-    return {"name": name, "frozen": frozen, "text": text, "not_passed": [b["criterion"] for b in bad]}
+    return {
+        "name": name,
+        "frozen": frozen,
+        "text": text,
+        "not_passed": [b["criterion"] for b in bad],
+    }
 
 
 def with_one_gate_missing(verdicts: list[dict[str, Any]], *, name: str) -> dict[str, Any]:
     """The decision on a copy in which the first blocking gate lost its evidence."""
-    first = next(one for one in verdicts if one["blocking"])
+    first = next((one for one in verdicts if one["blocking"]), None)
     changed = [
         {**one, "verdict": "not_evaluated", "reason": "negative control"} if one is first else one
         for one in verdicts

@@ -22,7 +22,9 @@ def read(stage: Stage) -> tuple[UseCase, Policy]:
     def load(name: str) -> Any:
         return yaml.safe_load(stage.input(name).read_text(encoding="utf-8"))
 
-    return UseCase.parse(load("usecase"), "usecase.yaml"), Policy.parse(load("policy"), "policy.yaml")
+    return UseCase.parse(load("usecase"), "usecase.yaml"), Policy.parse(
+        load("policy"), "policy.yaml"
+    )
 
 
 def describe(usecase: UseCase) -> pd.DataFrame:
@@ -80,7 +82,9 @@ def rules(plan: ControlPlan) -> pd.DataFrame:
         }
         for rule in plan.rules
     ]
-    return pd.DataFrame(rows, columns=["rule", "tier", "source", "says", "checked"]).set_index("rule")
+    return pd.DataFrame(rows, columns=["rule", "tier", "source", "says", "checked"]).set_index(
+        "rule"
+    )
 
 
 def obligations(plan: ControlPlan) -> pd.DataFrame:
@@ -126,7 +130,16 @@ def criteria(policy: Policy) -> pd.DataFrame:
         }
         for gate in policy.criteria
     ]
-    names = ["gate", "stage", "figure", "asked", "at least n", "blocks", "harm it bounds", "why there"]
+    names = [
+        "gate",
+        "stage",
+        "figure",
+        "asked",
+        "at least n",
+        "blocks",
+        "harm it bounds",
+        "why there",
+    ]
     return pd.DataFrame(rows, columns=names).set_index("gate")
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..policy import gates
+from ..policy.classes import is_encrypted_class
 from ..policy.criteria import Policy
 from ..policy.figures import Figure
 from ..record.digest import canonical, file_digest
@@ -128,11 +129,21 @@ class Stage:
         plt.close(drawing)
 
     def sample(self, table: pd.DataFrame, text: str, n: int = 5) -> pd.DataFrame:
-        """The first `n` rows for a reader; the text masked where rows speak of persons."""
+        """The first `n` rows for a reader; masked where rows speak of persons.
+
+        Shown as they are stay columns whose declared class needs no encryption; a column that
+        nobody declared is masked too.
+        """
         head = table.head(n).copy()
-        if self.masked and text in head:
-            head[text] = head[text].map(mask)
+        if self.masked:
+            for name in head.columns.difference(list(self._open_columns() - {text})):
+                head[name] = head[name].map(mask)
         return head
+
+    def _open_columns(self) -> set[str]:
+        declared = self.read_json("facts")["columns"] if self.has("facts") else {}
+        shown = {name for name, one in declared.items() if not is_encrypted_class(one["class"])}
+        return shown | {"row_id"}
 
     # -- what it comes to -----------------------------------------------------------------
 
@@ -190,7 +201,7 @@ def readable(figure: dict[str, Any] | None) -> str:
     return f"{text}, n={figure['n']}" if figure.get("n") is not None else text
 
 
-def mask(text: str) -> str:
-    """The first two words and the length: enough to find a row, too little to read it."""
-    words = str(text).split()
-    return " ".join(words[:2]) + f" … ({len(words)} words)"
+def mask(value: object) -> str:
+    """How long it is and nothing else: the first words of a message are often a name."""
+    words = len(str(value).split())
+    return f"… ({words} word{'' if words == 1 else 's'})"

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, IntegrityError, RunError, WorkbenchError
-from workbench.record import clock, durable, keyring
+from workbench.record import clock, durable, keyring, person
 from workbench.record.cipher import Cipher
 from workbench.record.digest import canonical, read_canonical
+from workbench.record.keyring import Keyring
 from workbench.record.ledger import Entry, Ledger, listed
 from workbench.record.sealed import Record, make_ready, move_in, take_back
 from workbench.record.signing import EngineKey, keyid
@@ -144,11 +145,22 @@ class Store:
         """Encryption of rows with keys of this store."""
         return Cipher(self.keys)
 
-    @property
-    def keyring(self) -> keyring.Keyring | None:
-        """The version of people's keys in force, None before the first."""
+    def keyring(self) -> Keyring:
+        """The version of people's keys in force; before the first, an empty one to add to."""
+        return self._keyring() or Keyring()
+
+    def _keyring(self) -> Keyring | None:
         found = keyring.versions(self.ledger.entries("keyring"))
         return found[-1][1] if found else None
+
+    def update_keyring(self, version: Keyring, key_path: Path) -> Keyring:
+        """Sign a version with a keyholder's SSH key and enter it, if it follows the last one."""
+        envelope = person.sign(version.data(), keyring.NAMESPACE, key_path)
+        with disk("update the keyring", self.path), self.making():  # one keyholder at a time
+            signed = keyring.follow(envelope, self._keyring(), clock.now())
+            body = {"number": signed.number, "sha256": signed.sha256, "envelope": envelope}
+            self.ledger.append("keyring", body)
+        return signed
 
     # a run, from start to record
 

@@ -19,6 +19,9 @@ from workbench.errors import InputError
 from workbench.methods.adapt import lora
 from workbench.methods.adapt.base import base_facts, load_model, load_tokenizer
 
+Row = tuple[list[int], int, int]
+"""Tokens, place of the first completion token, place of the first token of its free text."""
+
 
 class CausalOptions(lora.AdapterOptions):
     """Hyperparameters of the causal trainer; float32 on CPU."""
@@ -30,6 +33,9 @@ class CausalOptions(lora.AdapterOptions):
     batch_size: int = Field(8, ge=1, le=4096)
     max_length: int = Field(256, ge=16, le=8192)
     """Rows longer than this are refused, never cut: half an answer must not be learned."""
+    free_weight: float = Field(0.1, ge=0, le=1)
+    """Weight of a token of the free text beside 1 for a decided one: a reply has six times as
+    many tokens as the three decisions, and would otherwise be most of what is learned."""
 
 
 def train_causal(
@@ -42,6 +48,7 @@ def train_causal(
 ) -> dict:
     """Train LoRA on `train` (prompt, completion); keep the epoch with least validation loss.
 
+    An optional column ``free`` is the text with which the completion ends; see `free_weight`.
     Writes the adapter into `out`; returns history (a row per epoch), chosen, trainable and
     seconds. Raises InputError for an empty split, identical completions, or rows too long.
     """
@@ -103,9 +110,9 @@ class _Run:
     def _epoch(self, epoch: int, chance, on_step) -> tuple[float, float]:
         options, losses, rate = self.options, [], 0.0
         self.model.train()
-        lengths = [len(ids) for ids, _ in self.rows]
+        lengths = [len(row[0]) for row in self.rows]
         for numbers in lora.length_batches(lengths, options.batch_size, chance):
-            total, count = completion_loss(self.model, [self.rows[n] for n in numbers])
+            total, count = self._loss([self.rows[n] for n in numbers])
             rate = lora.step(total / count, self.adamw, self.schedule, options.max_grad_norm)
             losses.append(total.item() / count)
             done = (epoch - 1) * self.batches + len(losses)
@@ -113,16 +120,19 @@ class _Run:
             on_step({"epoch": epoch, "step": done, "steps": steps, "loss": losses[-1]})
         return float(np.mean(losses)), rate
 
+    def _loss(self, batch: list[Row]) -> tuple[torch.Tensor, float]:
+        return completion_loss(self.model, batch, self.options.free_weight)
+
     @torch.no_grad()
     def _judge(self, epoch: int) -> float:
-        """Loss per token on the validation rows; keeps the state if it is the best so far."""
+        """Weighted loss per token on the validation rows; keeps the best state so far."""
         self.model.eval()
         order = sorted(range(len(self.held)), key=lambda row: (len(self.held[row][0]), row))
-        sums, count = 0.0, 0
+        sums, count = 0.0, 0.0
         for start in range(0, len(order), 16):
             batch = [self.held[row] for row in order[start : start + 16]]
-            total, tokens = completion_loss(self.model, batch)
-            sums, count = sums + total.item(), count + tokens
+            total, weight = self._loss(batch)
+            sums, count = sums + total.item(), count + weight
         if sums / count < self.best["loss"]:
             state = lora.adapter_state(self.model)
             self.best = {"loss": sums / count, "epoch": epoch, "adapter": state}
@@ -147,20 +157,23 @@ def check_rows(rows: pd.DataFrame, split: str) -> None:
         )
 
 
-def encoded(tokenizer, rows: pd.DataFrame, longest: int, split: str) -> list[tuple[list[int], int]]:
-    """(tokens, length of the prompt) per row; the end token closes each completion.
+def encoded(tokenizer, rows: pd.DataFrame, longest: int, split: str) -> list[Row]:
+    """(tokens, where the completion starts, where its free text starts) per row.
 
-    Prompt and completion are encoded apart, as they are when the model answers.
+    The end token closes each completion. Parts are encoded apart, as when the model answers.
+    InputError for rows longer than `longest`, or a completion that does not end with its `free`.
     """
-    prompts = tokenizer(rows["prompt"].tolist(), add_special_tokens=False)["input_ids"]
-    answers = tokenizer(
-        rows["completion"].tolist(), add_special_tokens=False, split_special_tokens=True
-    )["input_ids"]
-    found = [
-        ([*prompt, *answer, tokenizer.eos_token_id], len(prompt))
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    over = [number for number, (ids, _) in enumerate(found) if len(ids) > longest]
+    free = rows["free"] if "free" in rows else pd.Series("", index=rows.index)
+    found = []
+    for prompt, completion, end in zip(rows["prompt"], rows["completion"], free, strict=True):
+        if not completion.endswith(end):
+            raise InputError("a completion does not end with its free text", where=split, given=end)
+        start = _ids(tokenizer, prompt)
+        decided = _ids(tokenizer, completion.removesuffix(end), split_special_tokens=True)
+        written = _ids(tokenizer, end, split_special_tokens=True)
+        ids = [*start, *decided, *written, tokenizer.eos_token_id]
+        found.append((ids, len(start), len(start) + len(decided) if end else len(ids)))
+    over = [number for number, row in enumerate(found) if len(row[0]) > longest]
     if over:
         raise InputError(
             f"{len(over)} rows are longer than max_length",
@@ -172,21 +185,28 @@ def encoded(tokenizer, rows: pd.DataFrame, longest: int, split: str) -> list[tup
     return found
 
 
-def completion_loss(model, batch: list[tuple[list[int], int]]) -> tuple[torch.Tensor, int]:
-    """(summed cross entropy, number of tokens) over the completions of a batch.
+def _ids(tokenizer, text: str, **how: bool) -> list[int]:
+    return tokenizer(text, add_special_tokens=False, **how)["input_ids"]
+
+
+def completion_loss(model, batch: list[Row], free_weight: float) -> tuple[torch.Tensor, float]:
+    """(weighted sum of cross entropies, sum of weights) over the completions of a batch.
 
     The vocabulary projection, a fifth of the work, is done at completion tokens only.
     """
-    width = max(len(ids) for ids, _ in batch)
+    width = max(len(row[0]) for row in batch)
     ids = torch.zeros((len(batch), width), dtype=torch.long)
     mask = torch.zeros_like(ids)
-    learned = torch.zeros_like(ids, dtype=torch.bool)
-    for row, (tokens, prompt) in enumerate(batch):
+    weights = torch.zeros_like(ids, dtype=torch.float32)
+    for row, (tokens, start, free) in enumerate(batch):
         ids[row, : len(tokens)] = torch.tensor(tokens)
         mask[row, : len(tokens)] = 1
-        learned[row, prompt : len(tokens)] = True
+        weights[row, start:free] = 1.0
+        weights[row, free : len(tokens)] = free_weight
     inner = model.get_base_model()
     states = inner.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    logits = inner.lm_head(states[:, :-1][learned[:, 1:]])
-    loss = functional.cross_entropy(logits, ids[:, 1:][learned[:, 1:]], reduction="sum")
-    return loss, int(learned[:, 1:].sum())
+    learned = weights[:, 1:] > 0
+    logits = inner.lm_head(states[:, :-1][learned])
+    losses = functional.cross_entropy(logits, ids[:, 1:][learned], reduction="none")
+    weights = weights[:, 1:][learned]
+    return (losses * weights).sum(), weights.sum().item()

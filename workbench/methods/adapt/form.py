@@ -56,7 +56,7 @@ class Form:
                     given=row[name],
                 )
         lines = [f"{name}: {row[name]}" for name in self.fields]
-        return "\n".join([*lines, f"{self.free}: {' '.join(str(row[self.free]).split())}"])
+        return "\n".join([*lines, f"{self.free}: {one_line(row[self.free])}"])
 
     def steps(self) -> list[tuple[str, str, list[str]]]:
         """(field, text before its value, options with their leading space) in order."""
@@ -64,6 +64,11 @@ class Form:
             (name, f"{name}:" if number == 0 else f"\n{name}:", [f" {value}" for value in allowed])
             for number, (name, allowed) in enumerate(self.fields.items())
         ]
+
+
+def one_line(text: object) -> str:
+    """`text` with every run of white space as one space: a line break would end the field."""
+    return " ".join(str(text).split())
 
 
 def plain(text: str, markers: Iterable[str]) -> str:
@@ -78,7 +83,7 @@ def plain(text: str, markers: Iterable[str]) -> str:
 
 
 def rows_to_learn(tokenizer, rows, form: Form):
-    """(prompt, completion) frame of rows with ``text``, the closed fields and the free one."""
+    """(prompt, completion, free) frame of rows with ``text`` and the fields of the form."""
     import pandas as pd
 
     records = rows.to_dict("records")
@@ -86,5 +91,6 @@ def rows_to_learn(tokenizer, rows, form: Form):
         {
             "prompt": [form.prompt(tokenizer, row["text"]) for row in records],
             "completion": [form.completion(row) for row in records],
+            "free": [f" {one_line(row[form.free])}" for row in records],
         }
     )

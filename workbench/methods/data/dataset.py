@@ -73,6 +73,27 @@ def _check_named(table: pd.DataFrame, facts: dict[str, Any]) -> None:
                 expected=", ".join(map(str, table.columns.drop("row_id"))),
                 given=name,
             )
+    if "set" in table:
+        raise InputError(
+            "The data has a column with a name that the workbench uses.",
+            where=facts["path"],
+            given="set",
+            next_step="Rename it, for example to `given_set`.",
+        )
+    _check_groups(table, facts.get("group"))
+
+
+def _check_groups(table: pd.DataFrame, group: str | None) -> None:
+    """A row that belongs to nobody could belong to a customer in another set."""
+    if not group:
+        return
+    nobody = table[group].isna() | (table[group].astype(str).str.strip() == "")
+    if nobody.any():
+        raise InputError(
+            f"{int(nobody.sum())} rows do not say which group they belong to.",
+            where=f"column `{group}`, rows {', '.join(table.loc[nobody, 'row_id'].head(5))}",
+            expected="a value in every row, of its own where nothing belongs together",
+        )
 
 
 def columns(stage: Stage, rows: Rows) -> pd.DataFrame:
@@ -95,7 +116,12 @@ def columns(stage: Stage, rows: Rows) -> pd.DataFrame:
 
 
 def deduplicate(rows: Rows) -> Rows:
-    kept, removed = splitting.deduplicate(rows.table, rows.text, rows.label)
+    """Remove repetitions. Where sets are given, a row of one set never displaces one of another:
+    which of the two must go is decided after the split, in favour of the set that judges.
+    """
+    kept, removed = splitting.deduplicate(
+        rows.table, rows.text, rows.label, within=rows.facts.get("split")
+    )
     return replace(rows, table=kept, removed=removed)
 
 
@@ -118,7 +144,7 @@ def split(rows: Rows, *, dev: float, locked: float, seed: int) -> Rows:
         locked=locked,
         seed=seed,
     )
-    kept, leaked = splitting.unleak(table, rows.text)
+    kept, leaked = splitting.unleak(table, rows.text, rows.label)
     return replace(rows, table=kept, removed=pd.concat([rows.removed, leaked], ignore_index=True))
 
 

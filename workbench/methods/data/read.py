@@ -30,17 +30,27 @@ def read_rows(path: Path, format: str = "auto") -> pd.DataFrame:
             expected="csv, jsonl or parquet",
             given=path.suffix or format,
         )
+    if not path.is_file():
+        raise InputError("The data file is not there, or is no file.", where=path)
     table = readers[kind](path)
     if table.empty:
         raise InputError("The data file has no rows.", where=path.name)
+    if "row_id" in table:
+        raise InputError(
+            "The data has a column with a name that the workbench gives.",
+            where=path.name,
+            given="row_id",
+            next_step="Rename it, for example to `source_id`.",
+        )
     table.insert(0, "row_id", [f"r{i:07d}" for i in range(1, len(table) + 1)])
     return table
 
 
 def _refuse(path: Path, line: int, expected: str, given: object) -> InputError:
+    """`given` never quotes a row: the message stands in a notebook, and rows may be of persons."""
     return InputError(
         "A row cannot be read; nothing was taken in.",
-        where=f"{path.name}, line {line}",
+        where=f"{path.name}, line {line}" if line else path.name,
         expected=expected,
         given=str(given)[:120],
         next_step="Correct that line; rows are never skipped silently.",
@@ -50,6 +60,8 @@ def _refuse(path: Path, line: int, expected: str, given: object) -> InputError:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines, so that an encoding error has a line number too."""
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if b"\0" in raw:
+            raise _refuse(path, number, "text", "a NUL byte")
         try:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
         except UnicodeDecodeError as error:
@@ -57,20 +69,26 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    text = (f"{line}\n" for _, line in _lines(path))
-    reader = csv.reader(text, strict=True)
-    try:
-        header = next(reader, [])
-        if len(set(header)) != len(header) or not all(header):
-            raise _refuse(path, 1, "a header of distinct, non-empty names", header)
-        rows = []
-        for row in reader:
-            if row and len(row) != len(header):
-                raise _refuse(path, reader.line_num, f"{len(header)} fields", f"{len(row)}: {row}")
-            rows += [row] if row else []
-    except csv.Error as error:
-        raise _refuse(path, reader.line_num, "well-formed CSV", error) from None
-    return pd.DataFrame(rows, columns=header, dtype="string").astype(object)
+    reader = csv.reader((f"{line}\n" for _, line in _lines(path)), strict=True)
+    rows: list[list[str]] = []
+    header: list[str] | None = None
+    while True:
+        # A quote that is never closed is noticed at the end of the file; named is where it opened.
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise _refuse(path, line, "well-formed CSV", error) from None
+        if row is None:
+            return pd.DataFrame(rows, columns=header, dtype=object)
+        if header is None:
+            header = row
+            if len(set(header)) != len(header) or not all(header):
+                raise _refuse(path, 1, "a header of distinct, non-empty names", header)
+        elif row and len(row) != len(header):
+            raise _refuse(path, line, f"{len(header)} fields", f"{len(row)} fields")
+        elif row:
+            rows.append(row)
 
 
 def _jsonl(path: Path) -> pd.DataFrame:
@@ -79,11 +97,14 @@ def _jsonl(path: Path) -> pd.DataFrame:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise _refuse(path, number, "one JSON object a line", error) from None
+            row = json.loads(line, object_pairs_hook=_distinct, parse_constant=_no_number)
+            if "\\u" in line:  # half a surrogate pair passes json and breaks whoever writes it
+                json.dumps(row, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            expected = "one JSON object a line"
+            raise _refuse(path, number, expected, _kind(error)) from None
         if not isinstance(row, dict):
-            raise _refuse(path, number, "one JSON object a line", line)
+            raise _refuse(path, number, "one JSON object a line", type(row).__name__)
         if rows and row.keys() != rows[0].keys():
             odd = sorted(set(row) ^ set(rows[0]))
             raise _refuse(path, number, "the same fields as the first row", f"differs in {odd}")
@@ -91,8 +112,32 @@ def _jsonl(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ; json would keep the last of two and drop the other silently."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key that comes twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name}, which is not JSON")
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):  # its text would quote the row
+        return "half a surrogate pair"
+    return str(error)
+
+
 def _parquet(path: Path) -> pd.DataFrame:
+    """Every stored column as a column: an index that pandas put aside would be data lost."""
+    from pyarrow import parquet
+
     try:
-        return pd.read_parquet(path)
+        table = parquet.read_table(path).to_pandas(ignore_metadata=True)
     except Exception as error:  # pyarrow raises many kinds; all mean an unreadable file
-        raise _refuse(path, 0, "a Parquet file", error) from None
+        raise _refuse(path, 0, "a Parquet file", type(error).__name__) from None
+    table = table.drop(columns=[name for name in table if str(name).startswith("__index_level_")])
+    coded = table.select_dtypes("category").columns
+    return table.astype(dict.fromkeys(coded, object))

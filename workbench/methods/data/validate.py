@@ -49,7 +49,8 @@ def validate(
 
 def _refusal(table: pd.DataFrame, cases: pd.DataFrame) -> InputError:
     first = cases.iloc[0]
-    rows = table.loc[cases["index"].dropna().astype(int).head(5), "row_id"]
+    same = cases[(cases["column"] == first["column"]) & (cases["check"] == first["check"])]
+    rows = table.loc[same["index"].dropna().astype(int).head(5), "row_id"]
     return InputError(
         f"{len(cases)} values do not fit the schema; nothing was taken in.",
         where=f"column `{first['column']}`, rows {', '.join(rows) or 'all'}",

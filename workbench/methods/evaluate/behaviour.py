@@ -13,7 +13,7 @@ from ...policy import figures, gates, scorers
 from ...policy.criteria import PolicyRule
 from ...policy.scorers import Verdict
 from ..adapt.form import Form
-from ..stage import Stage
+from ..stage import Stage, mask
 from .decide import support_cases
 
 COLUMNS = ["case_id", "model", "rule", "text", "tags", "queue", "person", "reason", "reply"]
@@ -60,7 +60,7 @@ def load_cases(stage: Stage, limit: int = 0) -> pd.DataFrame:
                  "tags": list(case.get("tags", []))}
                 for case in library["cases"]
             ]  # fmt: skip
-        except (yaml.YAMLError, KeyError, TypeError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise InputError(
                 "A scenario file cannot be read.",
                 where=path.name,
@@ -85,7 +85,8 @@ def scorers_table(stage: Stage) -> pd.DataFrame:
         }
         for rule in rules(stage)
     ]
-    return pd.DataFrame(lines).set_index("rule")
+    names = ["rule", "says", "scorer", "cases", "sound"]
+    return pd.DataFrame(lines, columns=names).set_index("rule")
 
 
 def sound(rule: PolicyRule) -> bool:
@@ -150,7 +151,7 @@ def failures(stage: Stage, replies: pd.DataFrame) -> pd.DataFrame:
     for rule in rules(stage):
         bad = [row for row in judged(rule, replies, "candidate") if row["verdict"] != "pass"]
         lines += [
-            {"rule": rule.id, "case": row["case_id"], "message": row["text"],
+            {"rule": rule.id, "case": row["case_id"], "message": mask(row["text"]) if stage.masked else row["text"],
              "queue": row["queue"], "person": row["person"], "why": row["because"]}
             for row in bad[:SHOWN]
         ]  # fmt: skip

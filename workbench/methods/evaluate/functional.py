@@ -7,6 +7,7 @@ probability (of the answer), subgroup. Time is left out, so that a replay gives 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -55,9 +56,7 @@ def _ask(stage: Stage, rows: pd.DataFrame, model: str, asked: dict) -> pd.DataFr
 def _long(
     found: pd.DataFrame, rows: pd.DataFrame, expected: pd.Series, task: str, model: str
 ) -> pd.DataFrame:
-    chosen = [
-        row[f"p_{task}_{row[task]}"] for row in found.to_dict("records")
-    ]
+    chosen = [row[f"p_{task}_{row[task]}"] for row in found.to_dict("records")]
     table = pd.DataFrame({"case_id": rows["row_id"].to_numpy(), "model": model, "set": "locked"})
     table["task"] = task
     table["expected"] = expected.astype(str).to_numpy()
@@ -82,10 +81,17 @@ def _classified(
 
 
 def _subgroups(rows: pd.DataFrame) -> list[str]:
-    """Tags of a row joined by `|`, where the data has a column `tags`; else how long the text is."""
-    if "tags" in rows:
-        return ["|".join(map(str, tags)) if len(tags) else "untagged" for tags in rows["tags"]]
-    return ["all"] * len(rows)
+    """Tags of a row joined by `|`, where the data has a column `tags`; else `all`."""
+    if "tags" not in rows:
+        return ["all"] * len(rows)
+    return [_joined(tags) or "untagged" for tags in rows["tags"]]
+
+
+def _joined(tags: object) -> str:
+    """A list of tags, or text that already joins them; nothing where there is neither."""
+    if isinstance(tags, str):
+        return tags.strip()
+    return "|".join(map(str, tags)) if isinstance(tags, Iterable) else ""
 
 
 def main_task(cases: pd.DataFrame) -> str:

@@ -1,0 +1,291 @@
+"""A whole use case with tiny stages: real kernels and stores, a life cycle in seconds.
+
+Its notebooks stand in for the shipped ones of the same file name. The "model" of the tiny stages
+maps the last word of a message to its intent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+MARKER = "Grandma Zebulon's private words"  # in every message: it may stand nowhere in the clear
+TOPICS = {"card": "cards", "fee": "fees"}
+ROWS = 24
+PERSONAL = {"class": "personal", "purpose": "routed", "owner": "ops", "retention_days": 30,
+            "legal_basis": "contract"}  # fmt: skip
+INTERNAL = {"class": "internal_operational", "purpose": "target", "owner": "ops"}
+USECASE: dict[str, Any] = {
+    "id": "tiny", "title": "Tiny", "kind": "classifier", "decision": "Which team reads it.",
+    "influences": "customer_service", "affected": ["customers"], "harm": "It waits.",
+    "severity": "moderate", "autonomy": "human_confirms", "domain": "finance",
+    "owner": {"name": "Olga Owner", "email": "olga@example.org"},
+    "base": {"source": "folder:base", "name": "none", "licence": "MIT"},
+    "data": {"path": "data/messages.csv", "text": "message", "label": "intent",
+             "classified_by": "Dora Data", "columns": {"message": PERSONAL, "intent": INTERNAL}},
+}  # fmt: skip
+POLICY: dict[str, Any] = {
+    "version": 1,
+    "criteria": [
+        {"id": "enough_rows", "stage": "20_dataset", "table": "splits.parquet", "figure": "count",
+         "at_least": 10, "bound": "value", "blocking": True, "harm": "h", "why": "w"},
+        {"id": "accuracy", "stage": "40_functional", "table": "cases.parquet",
+         "where": {"model": "candidate"}, "figure": "accuracy", "at_least": 0.5, "bound": "value",
+         "min_n": 5, "blocking": True, "harm": "h", "why": "w"},
+    ],
+}  # fmt: skip
+
+SETUP = """
+import json, os, pathlib, time
+from workbench.record.digest import canonical
+facts = json.loads(pathlib.Path("stage.json").read_text())
+given = {name: pathlib.Path(one["path"]) for name, one in facts["inputs"].items()}
+out = pathlib.Path("outputs")
+"""
+TABLES = SETUP + "import pyarrow as pa, pyarrow.parquet as pq\n"
+INTAKE = """
+import yaml
+from workbench.policy.criteria import Policy
+from workbench.policy.tiers import control_plan
+from workbench.policy.usecase import UseCase
+usecase = UseCase.parse(yaml.safe_load(given["usecase"].read_text()))
+plain = usecase.model_dump(mode="json", by_alias=True)
+data = plain["data"] | {name: plain[name] for name in ("kind", "labels", "form")}
+(out / "data.json").write_bytes(canonical(data))
+(out / "plan.json").write_bytes(canonical(control_plan(usecase).as_dict()))
+policy = Policy.parse(yaml.safe_load(given["policy"].read_text()))
+(out / "criteria.json").write_bytes(canonical(policy.model_dump(mode="json", by_alias=True)))
+"""
+DATASET = """
+import csv, shutil
+rows = list(csv.DictReader(given["data"].open()))
+(out / "raw").mkdir()
+shutil.copyfile(given["data"], out / "raw" / "messages.csv")
+half = len(rows) // 2
+pq.write_table(pa.Table.from_pylist(rows[:half]), out / "train.parquet")
+pq.write_table(pa.Table.from_pylist(rows[half:]), out / "locked.parquet")
+names = [{"row_id": str(i), "label": row["intent"]} for i, row in enumerate(rows)]
+pq.write_table(pa.Table.from_pylist(names), out / "splits.parquet")
+"""
+ADAPT = """
+train = pq.read_table(given["train"]).to_pylist()
+knows = {row["message"].split()[-1]: row["intent"] for row in train}
+(out / "adapter").mkdir()
+weights = {"knows": knows, "epochs": epochs}
+(out / "adapter" / "weights.json").write_bytes(canonical(weights))
+(out / "figures.json").write_bytes(canonical({"loss_candidate": {"value": 1 / epochs}}))
+"""
+FUNCTIONAL = """
+locked = pq.read_table(given["locked"]).to_pylist()
+knows = json.loads((given["adapter"] / "weights.json").read_text())["knows"]
+def case(i, row, model, said):
+    return {"case_id": str(i), "model": model, "expected": row["intent"], "predicted": said}
+if "base_cases" in given:
+    base = pq.read_table(given["base_cases"]).to_pylist()
+else:
+    base = [case(i, row, "base", "cards") for i, row in enumerate(locked)]
+print("base reused" if "base_cases" in given else "base computed")
+said = [knows.get(row["message"].split()[-1], "nothing") for row in locked]
+cases = [case(i, row, "candidate", s) for i, (row, s) in enumerate(zip(locked, said))]
+pq.write_table(pa.Table.from_pylist(base), out / "base_cases.parquet")
+pq.write_table(pa.Table.from_pylist(base + cases), out / "cases.parquet")
+"""
+CANDIDATE = """
+verdicts = json.loads(given["verdicts"].read_text()) if "verdicts" in given else []
+if insist or all(one["verdict"] == "passed" for one in verdicts):
+    (out / "bundle").mkdir()
+    (out / "bundle" / "manifest.json").write_text(json.dumps({"frozen": True}))
+"""
+CRITERIA = {"criteria": "10_intake/criteria.json"}
+STAGES: dict[str, dict[str, Any]] = {
+    "10_intake": {
+        "cells": [SETUP, INTAKE], "commits": {"criteria": "criteria.json"},
+        "inputs": {"usecase": "usecase:usecase", "policy": "usecase:policy"},
+    },
+    "15_base": {"cells": [], "kinds": []},
+    "20_dataset": {
+        "cells": [TABLES, DATASET], "rows": ["raw/*", "*.parquet"],
+        "commits": {"evaluation-lock": "locked.parquet"},
+        "inputs": {"data": "usecase:data", "facts": "10_intake/data.json"} | CRITERIA,
+    },
+    "30_adapt": {
+        "cells": [TABLES, ADAPT], "parameters": "epochs: int = 3  # rounds [1..9]",
+        "inputs": {"train": "20_dataset/train.parquet"} | CRITERIA,
+    },
+    "40_functional": {
+        "cells": [TABLES, FUNCTIONAL], "rows": ["*.parquet"], "continues": True,
+        "reuses": {"base_cases.parquet": ["locked"]},
+        "inputs": {"adapter": "30_adapt/adapter", "locked": "20_dataset/locked.parquet!"} | CRITERIA,
+    },
+    "50_candidate": {
+        "cells": [SETUP, CANDIDATE], "decides": True,
+        "parameters": "insist: bool = False  # freeze whatever the gates say",
+        "inputs": {"adapter": "30_adapt/adapter", "verdicts": "40_functional/verdicts.json?"}
+        | CRITERIA,
+    },
+}  # fmt: skip
+
+
+def rows(n: int = ROWS) -> list[tuple[str, str]]:
+    """(message, intent): the last word decides."""
+    words = list(TOPICS) * n
+    return [(f"{MARKER} no {i} about my {words[i]}", TOPICS[words[i]]) for i in range(n)]
+
+
+@dataclass
+class Told:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Lab:
+    """A use case in `home/usecase`, its stores in `home/runs`, their keys in `home/keys`."""
+
+    home: Path
+
+    @property
+    def usecase(self) -> Path:
+        return self.home / "usecase"
+
+    @property
+    def runs(self) -> Path:
+        return self.home / "runs"
+
+    def fill(self) -> Lab:
+        (self.usecase / "stages").mkdir(parents=True)
+        (self.usecase / "data").mkdir()
+        (self.usecase / "base").mkdir()
+        (self.usecase / ".gitignore").write_text("runs/\nscratch/\n")
+        self.configure(), self.criteria(POLICY), self.data(rows())
+        for name in STAGES:
+            self.stage(name)
+        return self
+
+    def configure(self, **changes: Any) -> None:
+        """Write usecase.yaml with these fields changed."""
+        (self.usecase / "usecase.yaml").write_text(yaml.safe_dump(USECASE | changes))
+
+    def criteria(self, policy: dict[str, Any] | None = None, **accuracy: Any) -> None:
+        """Write policy.yaml, with fields of the criterion `accuracy` changed."""
+        first, second = (policy or POLICY)["criteria"]
+        changed = (policy or POLICY) | {"criteria": [first, second | accuracy]}
+        (self.usecase / "policy.yaml").write_text(yaml.safe_dump(changed))
+
+    def data(self, found: list[tuple[str, str]] | str) -> None:
+        text = found
+        if not isinstance(found, str):
+            text = "message,intent\n" + "".join(f"{m},{i}\n" for m, i in found)
+        (self.usecase / "data" / "messages.csv").write_text(text)
+
+    def stage(self, name: str, *more: str, **changes: Any) -> None:
+        """Write the notebook of a tiny stage, with cells `more` at its end, facts changed."""
+        facts = STAGES.get(name, {"cells": []}) | changes
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
+        if facts.get("parameters"):
+            tag = {"tags": ["parameters"]}
+            cells.append(nbformat.v4.new_code_cell(facts["parameters"], metadata=tag))
+        cells += [nbformat.v4.new_code_cell(text) for text in [*facts["cells"], *more]]
+        for i, cell in enumerate(cells):
+            cell.id = f"cell-{i}"
+        kept = {k: v for k, v in facts.items() if k not in ("cells", "parameters")}
+        about = {"stage": name, "run_s": 60, "cell_s": 60} | kept
+        nb = nbformat.v4.new_notebook(cells=cells, metadata={"workbench": about})
+        (self.usecase / "stages").mkdir(exist_ok=True)
+        nbformat.write(nb, self.usecase / "stages" / f"{name}.ipynb")
+
+    def shipped(self, name: str) -> None:
+        """Use the shipped notebook of a stage."""
+        (self.usecase / "stages" / f"{name}.ipynb").unlink()
+
+    def cli(self, *words: object) -> Told:
+        """`workbench ...` in this process; commands that ask for one get the use case."""
+        from workbench.cli import main
+
+        args = self.args(*words)
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with pytest.raises(SystemExit) as ended:
+                main(args=args, prog_name="workbench")
+        return Told(ended.value.code or 0, out.getvalue(), err.getvalue())
+
+    def args(self, *words: object) -> list[str]:
+        texts = [str(word) for word in words]
+        return texts if texts[0] == "new" else [*texts, "--usecase", str(self.usecase)]
+
+    def start(self, *words: object, **more: Any) -> subprocess.Popen:
+        """The same in a process of its own, as a person runs it."""
+        command = [sys.executable, "-m", "workbench.cli", *self.args(*words)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **more)
+
+    def store(self, track: str = "research") -> Any:
+        from workbench.record.store import Store
+
+        return Store.open(self.runs / track)
+
+    def record(self, stage: str, track: str = "research") -> Any:
+        """The newest record of a stage."""
+        return self.store(track).records(stage)[-1]
+
+    def ledger(self, kind: str | None = None) -> list[Any]:
+        return self.store().ledger.entries(kind)
+
+    def plaintext(self, text: str = MARKER) -> list[str]:
+        """Files of all stores in which a text stands in the clear."""
+        files = (path for path in self.runs.rglob("*") if path.is_file())
+        return [str(path) for path in files if text.encode() in path.read_bytes()]
+
+
+@contextlib.contextmanager
+def surroundings(home: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_KEYS", str(home / "keys"))
+        patch.setenv("WORKBENCH_RUNS", str(home / "runs"))
+        patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+        yield
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A tiny use case in which nothing has run."""
+    with surroundings(tmp_path):
+        yield Lab(tmp_path).fill()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny use case whose life cycle ran to a candidate; to be copied, never used."""
+    home = tmp_path_factory.mktemp("finished")
+    with surroundings(home):
+        told = Lab(home).fill().cli("run")
+        assert told.code == 0, told.err
+    return home
+
+
+@pytest.fixture
+def done(finished: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A copy of a tiny use case whose life cycle ran to a candidate."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    with surroundings(tmp_path):
+        yield Lab(tmp_path)
