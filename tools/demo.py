@@ -96,7 +96,9 @@ def close(track: str, refused: dict[str, GateNotPassed], seconds: float) -> int:
         out.print(f"✗ {problem}")
     if report.problems:
         return 6
-    out.print(f"✓ {report.records} records and {report.entries} ledger entries verify ({took:.1f} s)")
+    out.print(
+        f"✓ {report.records} records and {report.entries} ledger entries verify ({took:.1f} s)"
+    )
     for name, reason in refused.items():
         out.print(f"✗ {name} was refused, as its criteria ask:\n  {reason}", style="yellow")
     out.print(f"\n{seconds / 60:.1f} minutes in all, peak memory {peak_gib():.1f} GiB. Look next:")

@@ -73,7 +73,11 @@ def trivial(path: Path) -> None:
     nb = nbformat.v4.new_notebook()
     nb.cells = [nbformat.v4.new_code_cell("print('one line')")]
     nb.metadata["workbench"] = {"stage": "00_trivial", "question": "none", "inputs": {}}
-    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(nb, path)
 
 
@@ -105,15 +109,21 @@ def banking77(folder: Path) -> list[str]:
         writer.writerow(["text", "category", "split"])
         for name in ("train", "test"):
             with (DATA / "banking77" / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
-                writer.writerows([row["text"], row["category"], name] for row in csv.DictReader(lines))
+                writer.writerows(
+                    [row["text"], row["category"], name] for row in csv.DictReader(lines)
+                )
     place, env = folder / "usecase", os.environ | {"WORKBENCH_RUNS": str(folder / "runs")}
 
     def workbench(*words: object) -> subprocess.CompletedProcess:
         return subprocess.run([BIN / "workbench", *map(str, words)], env=env, text=True,
                               stdout=subprocess.PIPE)  # fmt: skip
 
-    workbench("new", place, "--data", source, "--text", "text", "--label", "category", "--split", "split")
-    workbench("classify", "-u", place, "--by", "measure", "--rest", "licensed", "--licence", "CC-BY-4.0")
+    workbench(
+        "new", place, "--data", source, "--text", "text", "--label", "category", "--split", "split"
+    )
+    workbench(
+        "classify", "-u", place, "--by", "measure", "--rest", "licensed", "--licence", "CC-BY-4.0"
+    )
     began = time.monotonic()
     done = workbench("run", "-u", place, "--json", *BANKING77)
     seconds = time.monotonic() - began
@@ -129,7 +139,9 @@ def banking77(folder: Path) -> list[str]:
     for stage in stages:
         for one in stage["verdicts"]:
             figure = figure_text(one["figure"])
-            lines.append(f"| {one['criterion']} | {one['verdict']} | {figure} | {one['threshold']} |")
+            lines.append(
+                f"| {one['criterion']} | {one['verdict']} | {figure} | {one['threshold']} |"
+            )
     return lines
 
 

@@ -80,7 +80,9 @@ def stored(function: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--template", "-t", default="intent-routing", show_default=True, help="Starter pack.")
-@click.option("--data", type=click.Path(path_type=Path), help="Your CSV, JSON-lines or Parquet file.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Your CSV, JSON-lines or Parquet file."
+)
 @click.option("--text", help="Column with the text.")
 @click.option("--label", help="Column with the label.")
 @click.option("--group", help="Column whose equal values never divide over sets (a customer).")
@@ -105,7 +107,9 @@ def new(path: Path, template: str, **given: Any) -> None:
 @click.option("--retention-days", type=int, help="Days after which the rows must be gone.")
 @click.option("--licence", help="Needed for licensed data.")
 @click.option("--purpose", help="Why the columns are kept.")
-def classify(usecase: Path, by: str, column: tuple[str, ...], rest: str | None, **duties: Any) -> None:
+def classify(
+    usecase: Path, by: str, column: tuple[str, ...], rest: str | None, **duties: Any
+) -> None:
     """Classify the columns of the data. Unclassified data is refused on both tracks."""
     from .execution import scaffold
     from .execution.project import Project
@@ -128,7 +132,9 @@ def classify(usecase: Path, by: str, column: tuple[str, ...], rest: str | None, 
 @TRACK
 @USECASE
 @click.option("--profile", help="A profile of the use case, such as `demo`.")
-@click.option("--set", "-p", "given", multiple=True, metavar="STAGE.NAME=VALUE", help="A parameter.")
+@click.option(
+    "--set", "-p", "given", multiple=True, metavar="STAGE.NAME=VALUE", help="A parameter."
+)
 @click.option("--until", metavar="STAGE", help="Run up to this stage.")
 @click.option("--fresh", is_flag=True, help="Run every stage, also those that are unchanged.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why; run nothing.")
@@ -224,7 +230,9 @@ def show(store: Any, ref: str, as_json: bool) -> None:
 @click.argument("ref")
 @TRACK
 @USECASE
-@click.option("--to", type=click.Path(path_type=Path), help="Where to; default: scratch/ in the use case.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Where to; default: scratch/ in the use case."
+)
 @click.option("--rows", is_flag=True, help="Decrypt rows of persons; the ledger will say so.")
 def open_(ref: str, track: str, usecase: Path, to: Path | None, rows: bool) -> None:
     """Copy a record to a scratch place, or prepare a stage to run cell by cell."""
@@ -279,7 +287,12 @@ def verify(store: Any, ref: str | None, as_json: bool) -> None:
         problems, erased, flags, count = verify_record(store.record(ref), keys), [], [], 1
     else:
         report = verify_store(store)
-        problems, erased, flags, count = report.problems, report.erased, report.flags, report.records
+        problems, erased, flags, count = (
+            report.problems,
+            report.erased,
+            report.flags,
+            report.records,
+        )
     if as_json:
         click.echo(json.dumps({"records": count, "problems": [vars(p) for p in problems],
                                "erased": erased, "flags": flags}))  # fmt: skip
@@ -309,7 +322,9 @@ def keys_ls(store: Any) -> None:
     for pem in store.public_keys:
         click.echo(pem.strip())
     ring = store.keyring()
-    known = f"keyring version {ring.number}" if ring.persons else "no keyring yet: workbench keys add"
+    known = (
+        f"keyring version {ring.number}" if ring.persons else "no keyring yet: workbench keys add"
+    )
     click.echo(known)
     for person in ring.persons:
         for key in person.keys:
@@ -323,7 +338,13 @@ def keys_ls(store: Any) -> None:
 @click.option("--id", "person_id", required=True, help="Short name of the person.")
 @click.option("--name", required=True, help="Printed name.")
 @click.option("--email", required=True)
-@click.option("--role", "roles", multiple=True, required=True, help="Repeat for several; the first person needs keyholder.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    help="Repeat for several; the first person needs keyholder.",
+)
 @click.option("--public-key", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--valid-days", type=int, default=365, show_default=True)
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True,

@@ -43,7 +43,9 @@ class WorkbenchError(Exception):
             "next": self.next_step,
         }
         lines = [self.what]
-        lines += [f"  {name + ':':<10}{value}" for name, value in facts.items() if value is not None]
+        lines += [
+            f"  {name + ':':<10}{value}" for name, value in facts.items() if value is not None
+        ]
         return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ import pytest
 
 from workbench.methods.adapt.base import take_in
 from workbench.methods.adapt.causal import load_causal
+from workbench.methods.stage import Stage, open_stage
+from workbench.record.digest import canonical, file_digest
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +61,30 @@ def rows() -> pd.DataFrame:
         [(text, label) for label, texts in messages.items() for text in texts],
         columns=["text", "label"],
     )
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """Prepare a stage folder as the engine does: inputs by name, from documents or tables."""
+
+    def prepare(name: str, inputs: dict | None = None, **facts) -> Stage:
+        folder = tmp_path / name
+        (folder / "in").mkdir(parents=True, exist_ok=True)
+        known = {key: _placed(folder, key, value) for key, value in (inputs or {}).items()}
+        about = {"stage": name, "outputs": "out", "inputs": known, **facts}
+        (folder / "stage.json").write_bytes(canonical(about))
+        return open_stage(folder)
+
+    return prepare
+
+
+def _placed(folder: Path, name: str, value) -> dict[str, str]:
+    path = folder / "in" / name
+    if isinstance(value, Path):
+        path = value
+    elif isinstance(value, pd.DataFrame):
+        value.to_parquet(path)
+    else:
+        path.write_bytes(canonical(value))
+    digest = file_digest(path) if path.is_file() else "0" * 64
+    return {"path": os.path.relpath(path, folder), "digest": digest, "uri": f"file:{name}"}

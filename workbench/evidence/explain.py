@@ -18,7 +18,10 @@ def why(a: Record, b: Record) -> dict[str, Any]:
         raise InputError(
             "Records of different stages can't be compared.", expected=a.stage, given=b.stage
         )
-    return {"causes": _causes(_parts(a), _parts(b)), "effects": _effects(figures_of(a), figures_of(b))}
+    return {
+        "causes": _causes(_parts(a), _parts(b)),
+        "effects": _effects(figures_of(a), figures_of(b)),
+    }
 
 
 def _parts(record: Record) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def intervals(table: pd.DataFrame, title: str, threshold: float | None = None) -
         axes.axvline(threshold, color=LIMIT, linestyle="--", linewidth=1)
         words = {"fontsize": 8, "ha": "right", "va": "top"}
         axes.text(threshold, 0.98, f"asked {threshold:g} ", transform=across, **words)
-    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    drawing.legend(frameon=False, fontsize=9, ncols=2, loc="outside lower right")
     return drawing
 
 
@@ -136,5 +136,5 @@ def counts(table: pd.DataFrame, title: str) -> Figure:
         axes.set_yticks(range(len(table)), table.index)
     axes.invert_yaxis()
     axes.set_xlabel("rows")
-    axes.legend(frameon=False, fontsize=9)
+    drawing.legend(frameon=False, fontsize=9, ncols=len(table.columns), loc="outside lower right")
     return drawing

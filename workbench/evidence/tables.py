@@ -66,7 +66,9 @@ def stages(done: Sequence[Any]) -> Table:
         outcome = "reused" if one.reused else one.record.outcome
         passed = sum(v["verdict"] == "passed" for v in one.verdicts)
         gates = f"{passed}/{len(one.verdicts)}" if one.verdicts else ""
-        table.add_row(one.stage, mark(outcome), gates, f"{one.seconds:.1f}", one.record.id, one.reason)
+        table.add_row(
+            one.stage, mark(outcome), gates, f"{one.seconds:.1f}", one.record.id, one.reason
+        )
     return table
 
 
@@ -96,7 +98,8 @@ def show(record: Record) -> RenderableType:
         "isolation": internal.get("isolation"),
         "commit": internal.get("repository", {}).get("commit"),
         "run by": f"{internal.get('actor', {}).get('name')} (claimed)",
-        "parameters": ", ".join(f"{k}={v}" for k, v in record.statement.parameters.items()) or "none",
+        "parameters": ", ".join(f"{k}={v}" for k, v in record.statement.parameters.items())
+        or "none",
     }.items():
         facts.add_row(Text(name, style="bold"), str(value))
     inputs = Table("input", "from", "sha256", box=None, pad_edge=False)
@@ -108,7 +111,10 @@ def show(record: Record) -> RenderableType:
     parts: list[RenderableType] = [facts, "", inputs, ""]
     if predicate.workbench_error:
         error = predicate.workbench_error
-        parts += [Text(f"✗ {error.get('outcome')}: {error.get('ename')}: {error.get('evalue')}"), ""]
+        parts += [
+            Text(f"✗ {error.get('outcome')}: {error.get('ename')}: {error.get('evalue')}"),
+            "",
+        ]
     if predicate.workbench_verdicts:
         parts += [verdicts(predicate.workbench_verdicts), ""]
     for odd in predicate.workbench_claims.get("contradicted", []):

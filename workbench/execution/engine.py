@@ -101,15 +101,9 @@ def _papermill(source: Any, parameters: dict[str, Any], run: _Run) -> None:
 
     papermill_engines.register(ENGINE, _Engine)
     papermill.execute_notebook(
-        source,
-        None,
-        parameters,
-        engine_name=ENGINE,
-        kernel_name="python3",  # named here, as a notebook may leave it open
-        language="python",
-        progress_bar=False,
-        workbench_run=run,
-    )
+        source, None, parameters, engine_name=ENGINE, kernel_name="python3", language="python",
+        progress_bar=False, workbench_run=run,
+    )  # fmt: skip
 
 
 class _Engine:
@@ -154,8 +148,6 @@ class _Run:
     chatter: int = 0  # bytes that the kernel logged while it started well
     saved_at: float = field(default_factory=time.monotonic)
 
-    # ---- the run --------------------------------------------------------------------------------
-
     def start(self, nb: Any) -> None:
         """Run all cells and end the kernel. Never raises for what a notebook does."""
         self.nb = nb
@@ -195,6 +187,8 @@ class _Run:
         if self.execution.outcome == "running":
             completed = all(cell.status == "completed" for cell in self.execution.cells)
             self.execution.outcome = "succeeded" if completed else "incomplete"
+            if self.abort:  # asked to stop while the kernel was on its way out
+                self._fail(*self.abort)
 
     async def _work(self, log: Any) -> None:
         client = self.client

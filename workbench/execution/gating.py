@@ -43,9 +43,13 @@ def reader(outputs: Path) -> Callable[[str], list[dict[str, Any]] | None]:
 
     def rows(table: str) -> list[dict[str, Any]] | None:
         import pyarrow.parquet as parquet
+        from pyarrow import ArrowException
 
         path = outputs / table
-        return parquet.read_table(path).to_pylist() if path.is_file() else None
+        try:
+            return parquet.read_table(path).to_pylist() if path.is_file() else None
+        except (ArrowException, OSError):  # their words name paths of this host
+            raise InputError("not a Parquet table") from None
 
     return rows
 

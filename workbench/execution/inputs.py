@@ -46,14 +46,18 @@ class Input:
         if self.record is None:
             kind = "hmac_sha256" if self.snapshot else "sha256"
             digest = {kind: self.told}
-            return [ResourceDescriptor(name=self.name, digest=digest, uri=self.uri, annotations=notes)]
+            return [
+                ResourceDescriptor(name=self.name, digest=digest, uri=self.uri, annotations=notes)
+            ]
         notes["record"] = self.record
         if self.snapshot:
             notes |= {"snapshot": self.snapshot, "plaintext": self.identity}
         if self.locked:
             notes["locked"] = "a look"
         return [
-            ResourceDescriptor(name=name, digest={"sha256": sha256}, uri=self.uri, annotations=notes)
+            ResourceDescriptor(
+                name=name, digest={"sha256": sha256}, uri=self.uri, annotations=notes
+            )
             for name, sha256 in self.files
         ]
 

@@ -158,7 +158,9 @@ class Pipeline:
             return self.stages
         wanted, names = {until}, {stage.name for stage in self.stages}
         if until not in names:
-            raise InputError("There is no such stage.", expected=", ".join(sorted(names)), given=until)
+            raise InputError(
+                "There is no such stage.", expected=", ".join(sorted(names)), given=until
+            )
         for stage in reversed(self.stages):
             if stage.name in wanted:
                 wanted |= stage.needs()
@@ -206,14 +208,15 @@ class Pipeline:
     def earlier(self, stage: Stage) -> list[Record]:
         """Successful records of this stage and use case, the oldest first. Only what this ledger
         saw happen: of an imported record it can't tell what came before what."""
-        own = {entry.body["digest"] for entry in self.store.ledger.entries("record")}
-        return [
+        own = {e.body["digest"]: e.index for e in self.store.ledger.entries("record")}
+        found = [
             record
             for record in self.store.records(stage.name)
             if record.digest in own
             and record.outcome == "succeeded"
             and usecase_of(record) == self.project.usecase.id
         ]
+        return sorted(found, key=lambda record: own[record.digest])
 
     def _reusable(self, stage: Stage, key: dict[str, Any], snapshots: set) -> dict[str, Input]:
         """Outputs of earlier records that can be taken over, as inputs named after them.
@@ -311,7 +314,9 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
             names = sorted(n for n in was.keys() | now.keys() if was.get(n) != now.get(n))
             words += [_changed_one(part, n, was.get(n), now.get(n)) for n in names[:4]]
         else:
-            words.append({"template": "the notebook", "workbench": "the workbench's code"}.get(part, part))
+            words.append(
+                {"template": "the notebook", "workbench": "the workbench's code"}.get(part, part)
+            )
     return "changed: " + ", ".join(words)
 
 
@@ -365,5 +370,3 @@ def _alone(store: Store, usecase: str) -> Iterator[None]:
         handle.write(str(os.getpid()))
         handle.flush()
         yield
-
-

@@ -98,7 +98,9 @@ def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
     (work / "outputs").mkdir(parents=True)
     places = lay_out(job.inputs, begun.folder / "private", job.store)
     mounts = tuple(
-        Mount(path, work / "inputs" / name / path.name if path.is_file() else work / "inputs" / name)
+        Mount(
+            path, work / "inputs" / name / path.name if path.is_file() else work / "inputs" / name
+        )
         for name, path in places.items()
     )
     code = job.project.root / "steps"
@@ -138,9 +140,13 @@ def stage_facts(job: Job, where: dict[str, Path]) -> dict[str, Any]:
         "stage": job.stage.name,
         "outputs": "outputs",
         "masked": job.snapshot is not None,
+        "rows": job.stage.facts.get("rows", []),
         "inputs": {
-            name: {"path": path.as_posix(), "digest": job.inputs[name].told,
-                   "uri": job.inputs[name].uri}
+            name: {
+                "path": path.as_posix(),
+                "digest": job.inputs[name].told,
+                "uri": job.inputs[name].uri,
+            }
             for name, path in where.items()
         },
     }

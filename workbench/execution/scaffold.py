@@ -57,7 +57,8 @@ def new(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(source, partial, ignore=shutil.ignore_patterns("parts"))
-        _place_data(partial, source, config, data)
+        if data is not None:
+            _place_data(partial, config, data)
         header = "# What the model is for. `workbench run --dry-run` says what is still missing.\n"
         body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
         (partial / USECASE_FILE).write_text(header + body, encoding="utf-8")
@@ -76,16 +77,11 @@ def _identifier(name: str) -> str:
     return plain or "usecase"
 
 
-def _place_data(partial: Path, source: Path, config: dict[str, Any], data: Path | None) -> None:
+def _place_data(partial: Path, config: dict[str, Any], data: Path) -> None:
     place = partial / config["data"]["path"]
-    if data is not None:
-        shutil.rmtree(partial / "data", ignore_errors=True)
-        place.parent.mkdir(parents=True)
-        shutil.copyfile(data, place)
-    elif not place.exists():  # packs that share a data set name it once
-        shared = source.parent / "card-support" / config["data"]["path"]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(shared, place)
+    shutil.rmtree(partial / "data", ignore_errors=True)
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(data, place)
 
 
 def _with_data(config: dict[str, Any], data: Path, **named: str | None) -> None:

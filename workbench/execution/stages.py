@@ -67,7 +67,9 @@ class Stage:
         try:
             facts = nbformat.read(notebook, as_version=4).metadata.get("workbench")
         except Exception as error:  # nbformat raises many kinds; all mean the same to the reader
-            raise InputError("The stage notebook cannot be read.", where=notebook, given=error) from None
+            raise InputError(
+                "The stage notebook cannot be read.", where=notebook, given=error
+            ) from None
         if not facts or "stage" not in facts:
             raise InputError(
                 "The notebook does not say which stage it is.",
@@ -75,6 +77,11 @@ class Stage:
                 expected="metadata.workbench.stage",
                 next_step="See docs/adding.md.",
             )
+        for pattern in facts.get("rows", []):
+            if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+                raise InputError(
+                    "A pattern of `rows` leaves the outputs.", where=notebook, given=pattern
+                )
         return cls(notebook, dict(facts))
 
     @property

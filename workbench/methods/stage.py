@@ -8,6 +8,7 @@ decides anything: the engine computes the verdicts again from the files that thi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import pandas as pd
 
 from ..errors import InputError
 from ..policy import gates
-from ..policy.classes import is_encrypted_class
 from ..policy.criteria import Policy
 from ..policy.figures import Figure
 from ..record.digest import canonical, file_digest
@@ -33,6 +33,7 @@ def open_stage(folder: Path | str = ".") -> Stage:
             where=path.resolve(),
             next_step="Run `workbench open STAGE` in the use case, and open the notebook it names.",
         )
+    pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # evidence isn't cut short
     return Stage(Path(folder).resolve(), json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -128,22 +129,12 @@ class Stage:
         display(drawing)
         plt.close(drawing)
 
-    def sample(self, table: pd.DataFrame, text: str, n: int = 5) -> pd.DataFrame:
-        """The first `n` rows for a reader; masked where rows speak of persons.
-
-        Shown as they are stay columns whose declared class needs no encryption; a column that
-        nobody declared is masked too.
-        """
+    def sample(self, table: pd.DataFrame, personal: Iterable[str], n: int = 5) -> pd.DataFrame:
+        """The first `n` rows for a reader; columns that speak of persons are masked."""
         head = table.head(n).copy()
-        if self.masked:
-            for name in head.columns.difference(list(self._open_columns() - {text})):
-                head[name] = head[name].map(mask)
+        for column in personal:
+            head[column] = head[column].map(mask)
         return head
-
-    def _open_columns(self) -> set[str]:
-        declared = self.read_json("facts")["columns"] if self.has("facts") else {}
-        shown = {name for name, one in declared.items() if not is_encrypted_class(one["class"])}
-        return shown | {"row_id"}
 
     # -- what it comes to -----------------------------------------------------------------
 
@@ -164,11 +155,18 @@ class Stage:
             {
                 "output": path.relative_to(self.outputs).as_posix(),
                 "KiB": round(path.stat().st_size / 1024, 1),
-                "sha256": file_digest(path)[:16] + "…",
+                "sha256": self._shown_digest(path),
             }
             for path in files
         ]
         return pd.DataFrame(rows, columns=["output", "KiB", "sha256"]).set_index("output")
+
+    def _shown_digest(self, path: Path) -> str:
+        """Of rows that can be forgotten, nothing stays that could be guessed without a key."""
+        name = path.relative_to(self.outputs)
+        if self.masked and any(name.match(pattern) for pattern in self.facts.get("rows", [])):
+            return "encrypted when sealed"
+        return file_digest(path)[:16] + "…"
 
 
 SYMBOLS = {"passed": "✓", "failed": "✗", "insufficient_evidence": "…", "not_evaluated": "?"}
@@ -195,6 +193,8 @@ def readable(figure: dict[str, Any] | None) -> str:
     """`0.912 [0.884, 0.934], n=500`."""
     if not figure or figure.get("value") is None:
         return "not measured"
+    if figure.get("method") == "count":
+        return f"{figure['value']:g}"
     text = f"{figure['value']:.3f}"
     if figure.get("low") is not None:
         text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"

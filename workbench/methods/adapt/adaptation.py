@@ -128,5 +128,3 @@ def _network() -> str:
     except OSError as error:
         return f"✓ refused: {error.strerror or error}"
     return "✗ possible"
-
-

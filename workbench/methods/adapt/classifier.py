@@ -32,6 +32,8 @@ class ClassifierOptions(lora.AdapterOptions):
 
     target_modules: tuple[str, ...] = Field(("query", "key", "value", "dense"), min_length=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
+    epochs: int = Field(5, ge=1, le=1000)
+    dropout: float = Field(0.0, ge=0, lt=1)
     head_rate: float = Field(1e-2, gt=0, le=1)
     """Peak learning rate of the head."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)

@@ -115,6 +115,13 @@ def columns(stage: Stage, rows: Rows) -> pd.DataFrame:
     ).set_index("column")
 
 
+def sample(stage: Stage, rows: Rows) -> pd.DataFrame:
+    """A few rows for a reader, every column of a person's data masked."""
+    declared = rows.facts["columns"]
+    personal = [name for name in declared if classes.is_encrypted_class(declared[name]["class"])]
+    return stage.sample(rows.table, personal)
+
+
 def deduplicate(rows: Rows) -> Rows:
     """Remove repetitions. Where sets are given, a row of one set never displaces one of another:
     which of the two must go is decided after the split, in favour of the set that judges.

@@ -53,24 +53,38 @@ def load_cases(stage: Stage, limit: int = 0) -> pd.DataFrame:
     """The locked cases of every rule: case_id, rule, text, tags. InputError for a broken file."""
     rows = []
     for path in sorted(stage.input("cases").glob("*.yaml")):
-        try:
-            library = yaml.safe_load(path.read_text(encoding="utf-8"))
-            found = [
-                {"case_id": str(case["id"]), "rule": library["rule"], "text": case["text"],
-                 "tags": list(case.get("tags", []))}
-                for case in library["cases"]
-            ]  # fmt: skip
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise InputError(
-                "A scenario file cannot be read.",
-                where=path.name,
-                expected="rule, and cases with id and text",
-                given=error,
-            ) from None
+        found = _library(path)
         rows += found[:limit] if limit else found
     if not rows:
         raise InputError("There are no policy cases.", where=stage.input("cases").name)
     return pd.DataFrame(rows)
+
+
+def _library(path: Path) -> list[dict[str, Any]]:
+    """The cases of one scenario file, all of them or none."""
+    try:
+        library = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rule = library["rule"]
+        found = [
+            {"case_id": str(case["id"]), "rule": rule, "text": case["text"],
+             "tags": list(case.get("tags", []))}
+            for case in library["cases"]
+        ]  # fmt: skip
+        whole = bool(found) and all(case["text"].strip() for case in found)
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise _unreadable(path, repr(error)) from None
+    if not whole:
+        raise _unreadable(path, "a case without text" if found else "no cases")
+    return found
+
+
+def _unreadable(path: Path, given: str) -> InputError:
+    return InputError(
+        "A scenario file cannot be read.",
+        where=path.name,
+        expected="rule, and cases with id and text",
+        given=given,
+    )
 
 
 def scorers_table(stage: Stage) -> pd.DataFrame:

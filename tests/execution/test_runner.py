@@ -1,0 +1,237 @@
+"""One stage: what is sealed, what is encrypted, what the kernel may not do to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+
+import pyarrow.parquet as parquet
+import pytest
+
+from workbench.execution import engine, runner
+from workbench.execution.isolation import available
+from workbench.record.verify import verify_store
+
+MARKER = "Grandma Zebulon's private words"
+
+
+def verdicts(record):
+    return {v["criterion"]: v["verdict"] for v in record.statement.predicate.workbench_verdicts}
+
+
+def names(record):
+    return {subject.name for subject in record.statement.subject}
+
+
+def test_rows_of_persons_are_encrypted_at_rest(done):
+    """No message stands in the clear anywhere in the store; scratch is gone after the run."""
+    assert done.plaintext() == []
+    record = done.record("20_dataset")
+    assert {"outputs/raw/messages.csv.enc", "outputs/train.parquet.enc"} <= names(record)
+    assert not [p for p in (done.runs / "research" / "scratch").iterdir() if p.is_dir()]
+
+
+def test_the_rows_come_back_exactly(done, tmp_path):
+    """What was encrypted is the file that the notebook wrote."""
+    record, store = done.record("20_dataset"), done.store()
+    name = "outputs/train.parquet.enc"
+    store.cipher.decrypt(record.file(name), tmp_path / "t", record.encrypted(name)["snapshot"])
+    assert MARKER in parquet.read_table(tmp_path / "t").to_pylist()[0]["message"]
+
+
+def test_no_digest_of_the_plaintext_is_told(done):
+    """A digest of rows that can be forgotten could confirm a guess: only keyed ones are kept,
+    in statement, ledger and executed notebook."""
+    from workbench.record.digest import file_digest
+
+    plain = file_digest(done.usecase / "data" / "messages.csv")
+    assert done.plaintext(plain[:16]) == []
+    data = [i for i in done.record("20_dataset").statement.inputs if i.name == "data"]
+    assert list(data[0].digest) == ["hmac_sha256"]
+
+
+def test_a_forgotten_snapshot_verifies_as_erased(done):
+    """Destroying the key is deletion: the store verifies and says `erased`; the rows are gone."""
+    record, store = done.record("20_dataset"), done.store()
+    sealed = record.statement.predicate.workbench_encrypted
+    store.forget(next(iter(sealed.values()))["snapshot"], "asked by a customer")
+    report = verify_store(done.store())
+    assert report.ok and f"{record.ref}/outputs/raw/messages.csv.enc" in report.erased
+    told = done.cli("run", "-p", "30_adapt.epochs=5")
+    assert told.code == 1 and "key was destroyed" in told.err
+    assert done.ledger("abandoned")[-1].body["reason"].startswith("the rows were deleted")
+
+
+def test_each_look_at_a_locked_set_is_in_the_ledger_before_it_happens(done):
+    """The second look is counted as such, a reused result is none, a broken run is one."""
+    assert [e.body["look"] for e in done.ledger("look")] == [1]
+    assert done.cli("run").code == 0
+    assert len(done.ledger("look")) == 1
+    done.stage("40_functional", "1 / 0")
+    assert done.cli("run").code == 2
+    looks = done.ledger("look")
+    assert looks[-1].body["look"] == 2 and looks[-1].body["lock"] == looks[0].body["lock"]
+
+
+@pytest.mark.skipif(available()[0] == "none", reason="no namespaces here")
+def test_the_locked_set_cannot_be_reached_from_training(done):
+    """Neither the use case nor the records nor the keys exist inside the training's sandbox."""
+    store = done.runs / "research"
+    paths = [
+        done.usecase,
+        store / "records",
+        store / "ledger",
+        done.home / "keys",
+        done.usecase / "data",
+    ]
+    seen = f"print([p for p in {[str(p) for p in paths]} if pathlib.Path(p).exists()])"
+    named = "print(sorted(facts['inputs']))"
+    done.stage("30_adapt", seen, named)
+    assert done.cli("run", "--until", "30_adapt").code == 0
+    cells = json.loads((done.record("30_adapt").path / "notebook.ipynb").read_text())["cells"]
+    shown = ["".join(c["outputs"][0]["text"]).strip() for c in cells[-2:]]
+    assert shown == ["[]", "['criteria', 'train']"]
+
+
+def test_a_failed_stage_leaves_no_row_in_the_clear_and_no_verdict(done):
+    """What a stage had written when it broke is encrypted too; only the engine gives verdicts."""
+    forged = "(out / 'verdicts.json').write_text('[]'); (out / 'bundle').mkdir()"
+    done.stage(
+        "40_functional", forged, "(out / 'bundle' / 'manifest.json').write_text('{}')", "1/0"
+    )
+    assert done.cli("run").code == 2
+    failed = done.record("40_functional")
+    assert "outputs/cases.parquet.enc" in names(failed)
+    assert not {n for n in names(failed) if "verdicts" in n or "bundle" in n}
+    assert done.plaintext() == []
+
+
+def test_a_kernel_that_writes_its_own_verdicts_is_overruled(done):
+    """`verdicts.json` is the engine's: recomputed from the rows, whatever the kernel left."""
+    lie = "(out / 'verdicts.json').write_text(json.dumps([{'criterion': 'accuracy', 'verdict': 'passed'}]))"
+    done.criteria(at_least=1.1)
+    done.stage("40_functional", lie)
+    assert done.cli("run").code == 3
+    record = done.record("40_functional")
+    assert json.loads(record.file("outputs/verdicts.json").read_text())[0]["verdict"] == "failed"
+    assert verdicts(record) == {"accuracy": "failed"}
+
+
+CLAIM = """
+from workbench.policy import gates
+from workbench.policy.criteria import Policy
+policy = Policy.parse(json.loads(given["criteria"].read_text()))
+read = lambda table: pq.read_table(out / table).to_pylist()
+claims = [one.as_dict() for one in gates.judge(policy, "40_functional", read)]
+"""
+WRITE = "(out / 'claims.json').write_bytes(canonical(claims))"
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_claims_that_the_rows_contradict_are_recorded(done, look):
+    """A false claim is kept beside the verdict, at a second look too; a true one leaves nothing."""
+    lie = "claims[0]['figure']['value'] = 0.25" if look == 1 else "claims[0]['verdict'] = 'failed'"
+    if look == 1:
+        done.store()  # the first look was the finished run's, at this lock: count it away
+        done.data((done.usecase / "data" / "messages.csv").read_text().replace("no 20", "no 99"))
+    done.stage("40_functional", CLAIM, lie, WRITE)
+    assert done.cli("run", "--until", "40_functional").code == 0
+    record = done.record("40_functional")
+    odd = record.statement.predicate.workbench_claims["contradicted"]
+    field = "figure" if look == 1 else "verdict"
+    assert [one["field"] for one in odd] == [field]
+    assert verdicts(record) == {"accuracy": "passed"}
+    assert "the notebook claims" in done.cli("show", record.digest).out
+
+
+def test_true_claims_leave_nothing(done):
+    """What the notebook computes as the engine does is no contradiction."""
+    done.stage("40_functional", CLAIM, WRITE)
+    assert done.cli("run", "--until", "40_functional").code == 0
+    assert done.record("40_functional").statement.predicate.workbench_claims == {}
+
+
+LINKS = [
+    ("(out / 'leak').symlink_to('/etc')", "leak", "a link"),
+    ("shutil.rmtree(out / 'raw'); (out / 'raw').symlink_to(TARGET)", "raw", "a link"),
+    ("shutil.rmtree(out); out.symlink_to(TARGET)", "outputs", "a link"),
+    ("os.mkfifo(out / 'figures.json')", "figures.json", "a special file"),
+]
+
+
+@pytest.mark.parametrize(("cell", "named", "kind"), LINKS)
+def test_links_and_pipes_in_the_outputs_are_refused_before_they_are_followed(
+    lab, tmp_path, cell, named, kind
+):
+    """Through a link the engine itself would encrypt and delete files of the host: the run is
+    abandoned, the file named, the host's files are as they were."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "letter.txt").write_text("mine")
+    lab.stage("20_dataset", cell.replace("TARGET", repr(str(precious))))
+    told = lab.cli("run")
+    assert told.code == 2 and kind in told.err and named in told.err
+    assert [p.name for p in precious.iterdir()] == ["letter.txt"]
+    assert lab.ledger("abandoned")[-1].body["stage"] == "20_dataset"
+    assert not lab.store().records("20_dataset") and verify_store(lab.store()).ok
+
+
+def test_a_secret_in_an_output_is_not_sealed(done):
+    """What looks like a secret is refused before it is kept for ever; its value is not echoed."""
+    token = "ghp_" + "a1B2" * 9
+    done.stage(
+        "30_adapt", f"(out / 'notes.txt').write_text('ghp_' + 'a1B2' * 9) and print({token[:4]!r})"
+    )
+    told = done.cli("run")
+    assert told.code == 2 and "looks like a secret" in told.err and token not in told.err
+    assert done.plaintext(token) == []
+
+
+def test_inputs_that_change_while_a_stage_runs_spoil_its_result(lab, monkeypatch):
+    """IntegrityError names the file; nothing is sealed."""
+    execute = runner.execute
+
+    def swap(*given, **more):
+        ran = execute(*given, **more)
+        lab.data("message,intent\nother,cards\n")
+        return ran
+
+    monkeypatch.setattr(runner, "execute", swap)
+    lab.stage("10_intake", inputs={"data": "usecase:data"}, cells=[], commits={})
+    told = lab.cli("run", "--until", "10_intake")
+    assert told.code == 6 and "messages.csv" in told.err
+    assert not lab.store().records()
+
+
+def test_a_stage_without_outputs_is_sealed(lab):
+    """An empty or missing output folder is no fault; the notebook alone is the record."""
+    lab.stage("10_intake", cells=["import os; os.rmdir('outputs')"], inputs={}, commits={})
+    assert lab.cli("run", "--until", "10_intake").code == 0
+    assert names(lab.record("10_intake")) == {"notebook.ipynb"}
+
+
+def test_the_notebooks_own_refusal_is_wrong_input(lab):
+    """InputError raised by a method keeps its words and its exit code, and is a failed record."""
+    cell = "from workbench.errors import InputError\nraise InputError('no good', where='line 3')"
+    lab.stage("10_intake", cell)
+    told = lab.cli("run")
+    assert told.code == 1 and "no good" in told.err and "line 3" in told.err
+    assert lab.record("10_intake").ref in told.err
+
+
+def test_an_interruption_after_the_last_cell_is_not_lost(lab, monkeypatch):
+    """Ctrl-C while the kernel is on its way out stops the pipeline, as it does at any other time."""
+    end = engine._Run._end_kernel
+
+    async def interrupted(run):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.05)
+        await end(run)
+
+    monkeypatch.setattr(engine._Run, "_end_kernel", interrupted)
+    told = lab.cli("run")
+    assert told.code == 2 and "interrupted" in told.err
+    error = lab.record("10_intake").statement.predicate.workbench_error
+    assert error["outcome"] == "interrupted" and len(lab.store().records()) == 1
