@@ -97,17 +97,17 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data_ends_with_its_place_and_leaves_no_row_in_the_clear(lab, case):
+def test_bad_data_ends_with_its_place_and_leaves_no_row_in_the_clear(done, case):
     """Exit 1; the failure is a record; what the row said is in no message and in no file."""
     text, config, says = BAD_DATA[case]
-    lab.shipped("20_dataset")
-    lab.data(text)
-    lab.configure(**config)
-    told = lab.cli("run", "--until", "20_dataset")
+    done.shipped("20_dataset")
+    done.data(text)
+    done.configure(**config)
+    told = done.cli("run", "--until", "20_dataset")
     assert told.code == 1 and re.search(says, told.err), told.err
-    assert lab.record("20_dataset").outcome == "failed"
-    assert lab.plaintext() == [] and MARKER not in told.err
-    assert verify_store(lab.store()).ok
+    assert done.record("20_dataset").outcome == "failed"
+    assert done.plaintext() == [] and MARKER not in told.err
+    assert verify_store(done.store()).ok
 
 
 # ---- a run, and what stops one -------------------------------------------------------------------
@@ -125,17 +125,17 @@ def test_a_dry_run_writes_no_record(done):
     assert len(done.ledger()) == before
 
 
-def test_shuffled_labels_end_in_exit_3_and_the_gate_is_named(lab):
+def test_shuffled_labels_end_in_exit_3_and_the_gate_is_named(done):
     """A model that learned nonsense does not become a candidate."""
     text = "message,intent\n"
     for i in range(24):
         words = ["card", "fee"][i % 2], ["cards", "fees"][i % 2 if i >= 12 else 1 - i % 2]
         text += f"no {i} about my {words[0]},{words[1]}\n"
-    lab.data(text)
-    told = lab.cli("run", "--json")
+    done.data(text)
+    told = done.cli("run", "--json")
     assert told.code == 3 and "accuracy: failed" in told.err and "workbench show" in told.err
     assert told.json[-1]["verdicts"][0]["verdict"] == "failed"
-    assert verify_store(lab.store()).ok and not lab.ledger("candidate")
+    assert verify_store(done.store()).ok and len(done.ledger("candidate")) == 1  # from before
 
 
 def started(lab, process, name="started"):
@@ -174,15 +174,14 @@ def test_a_killed_engine_leaves_nothing_half_and_the_next_run_works(done):
     folder = started(done, process)
     process.kill()
     process.communicate()
-    before = len(done.store().records())
     assert verify_store(done.store()).ok
     done.stage("30_adapt")
-    done.criteria(at_least=0.4)
-    assert done.cli("run").code == 0
+    assert done.cli("run").code == 0  # also where all of it is reused
     abandoned = done.ledger("abandoned")
     assert [e.body["run"] for e in abandoned] == [folder.name]
     assert abandoned[0].body["reason"] == "its engine died" and not folder.exists()
-    assert len(done.store().records()) > before and done.cli("verify").code == 0
+    assert {r.outcome for r in done.store().records()} == {"succeeded"}
+    assert done.cli("verify").code == 0
 
 
 def test_a_killed_kernel_is_a_failed_record(done):

@@ -62,8 +62,9 @@ def test_form_labels_and_policy_name_the_same_values():
     """What the model may fill in is what the format rule allows, and each reason has a text."""
     case, rules = usecase("card-support"), policy("card-support")
     allowed = rule_of("card-support", "reply_format").arguments
-    assert set(case.form.fields["queue"]) == set(case.labels) == set(allowed["queues"])
-    assert set(case.form.fields["rule"]) == set(rules.reasons) == set(allowed["reasons"])
+    fields = {field.name: field.values for field in case.form.fields}
+    assert set(fields["queue"]) == set(case.labels) == set(allowed["queues"])
+    assert set(fields["rule"]) == set(rules.reasons) == set(allowed["reasons"])
     supported = rule_of("card-support", "supported_reason").arguments["allowed"]
     assert set(supported) == set(case.labels)
 

@@ -19,7 +19,7 @@ PERSONAL = {
 }
 
 
-FORM = {"system": "Route it.", "fields": {"queue": ["a", "b"]}}
+FORM = {"system": "Route it.", "fields": [{"name": "queue", "values": ["a", "b"]}]}
 
 
 def plan(usecase, **changes):

@@ -46,7 +46,7 @@ def test_labels_are_distinct_and_two_at_least(usecase):
 
 def test_a_form_is_for_generative_use_cases(usecase):
     """A generative use case says what is filled in; a classifier has nothing to fill in."""
-    form = {"system": "Route it.", "fields": {"queue": ["a", "b"]}}
+    form = {"system": "Route it.", "fields": [{"name": "queue", "values": ["a", "b"]}]}
     assert UseCase.parse(usecase | {"kind": "generative", "form": form}).form.free == "reply"
     for odd in ({"kind": "generative"}, {"kind": "classifier", "form": form}):
         with pytest.raises(InputError, match="fit"):

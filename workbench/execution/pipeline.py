@@ -242,6 +242,7 @@ class Pipeline:
         level = self.check()
         done: list[Done] = []
         with _alone(self.store, self.project.usecase.id):
+            self.store.recover()  # rows that a killed run had decrypted go first
             stages = self._until(until)
             self.on_event("plan", stages=[stage.name for stage in stages], level=level)
             for stage in stages:

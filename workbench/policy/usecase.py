@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -78,13 +78,22 @@ class Data(Document):
         return {column.data_class for column in self.columns.values()}
 
 
+class FormField(Document):
+    """A closed field of a form."""
+
+    name: str = Field(min_length=1)
+    """The field's name, as the model writes it."""
+    values: list[str] = Field(min_length=2)
+    """Allowed values; one is chosen by label likelihood."""
+
+
 class Form(Document):
     """What a generative model fills in for each row: closed fields in order, then one free one."""
 
     system: str = Field(min_length=1)
     """The explicit system prompt; the chat template's own is never used."""
-    fields: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(min_length=1)
-    """Field -> allowed values, each chosen by label likelihood; the first is `queue`."""
+    fields: list[FormField] = Field(min_length=1)
+    """In the order in which they are decided; a list, as canonical JSON keeps no order of keys."""
     free: str = "reply"
     """The field that is written freely."""
 

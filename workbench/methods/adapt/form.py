@@ -32,7 +32,9 @@ class Form:
     @classmethod
     def of(cls, facts: Mapping) -> Form:
         """The form that a use case declares, from the intake's `data.json`."""
-        return cls(**facts["form"])
+        form = facts["form"]
+        fields = {field["name"]: field["values"] for field in form["fields"]}
+        return cls(fields, form["free"], form["system"])
 
     def prompt(self, tokenizer, text: str) -> str:
         """The chat up to where the model answers; markers inside `text` become plain text."""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ...policy import figures
 from ...policy.figures import Figure
+from ..adapt.form import Form
 from ..stage import Stage, readable
 from .behaviour import answers_of
 from .classify import classifier_cases
@@ -45,7 +46,7 @@ def _ask(stage: Stage, rows: pd.DataFrame, model: str, asked: dict) -> pd.DataFr
         return _classified(stage, rows, facts, model, asked)
     items = rows.rename(columns={facts["text"]: "text", "row_id": "case_id"})
     found = answers_of(stage, items[["case_id", "text"]], model, max_new_tokens=0, **asked)
-    names = {field: RENAMED.get(field, field) for field in facts["form"]["fields"]}
+    names = {field: RENAMED.get(field, field) for field in Form.of(facts).fields}
     source = {field: facts["label"] if field == "queue" else field for field in names}
     parts = [
         _long(found, rows, rows[source[field]], shown, model) for field, shown in names.items()
