@@ -107,9 +107,7 @@ def new(path: Path, template: str, **given: Any) -> None:
 @click.option("--retention-days", type=int, help="Days after which the rows must be gone.")
 @click.option("--licence", help="Needed for licensed data.")
 @click.option("--purpose", help="Why the columns are kept.")
-def classify(
-    usecase: Path, by: str, column: tuple[str, ...], rest: str | None, **duties: Any
-) -> None:
+def classify(usecase: Path, by: str, column: tuple[str, ...], rest: str, **duties: Any) -> None:
     """Classify the columns of the data. Unclassified data is refused on both tracks."""
     from .execution import scaffold
     from .execution.project import Project
@@ -132,9 +130,7 @@ def classify(
 @TRACK
 @USECASE
 @click.option("--profile", help="A profile of the use case, such as `demo`.")
-@click.option(
-    "--set", "-p", "given", multiple=True, metavar="STAGE.NAME=VALUE", help="A parameter."
-)
+@click.option("--set", "-p", "given", multiple=True, metavar="STAGE.NAME=VALUE", help="A value.")
 @click.option("--until", metavar="STAGE", help="Run up to this stage.")
 @click.option("--fresh", is_flag=True, help="Run every stage, also those that are unchanged.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why; run nothing.")
@@ -180,19 +176,13 @@ def _by_stage(given: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _show_plan(pipeline: Any, until: str | None, as_json: bool) -> None:
-    level = pipeline.check()
-    rows = []
-    for stage, step, reason in pipeline.plan(until):
-        action = "reuse" if step and step.reuse else "run"
-        gates = [gate.id for gate in pipeline.project.policy.of(stage.name)]
-        rows.append({"stage": stage.name, "action": action, "why": reason, "gates": gates})
+    from .evidence import tables
+
+    level, rows = pipeline.check(), pipeline.preview(until)
     if as_json:
         click.echo(json.dumps({"isolation": level, "stages": rows}))
         return
-    for row in rows:
-        again = f"  gates to be judged: {', '.join(row['gates'])}" if row["gates"] else ""
-        shown = again if row["action"] == "run" else ""
-        click.echo(f"{row['action']:<6} {row['stage']:<15} {row['why']}{shown}")
+    tables.console().print(tables.plan(rows))
 
 
 @main.command()
@@ -230,9 +220,7 @@ def show(store: Any, ref: str, as_json: bool) -> None:
 @click.argument("ref")
 @TRACK
 @USECASE
-@click.option(
-    "--to", type=click.Path(path_type=Path), help="Where to; default: scratch/ in the use case."
-)
+@click.option("--to", type=click.Path(path_type=Path), help="Default: scratch/ in the use case.")
 @click.option("--rows", is_flag=True, help="Decrypt rows of persons; the ledger will say so.")
 def open_(ref: str, track: str, usecase: Path, to: Path | None, rows: bool) -> None:
     """Copy a record to a scratch place, or prepare a stage to run cell by cell."""
@@ -338,13 +326,7 @@ def keys_ls(store: Any) -> None:
 @click.option("--id", "person_id", required=True, help="Short name of the person.")
 @click.option("--name", required=True, help="Printed name.")
 @click.option("--email", required=True)
-@click.option(
-    "--role",
-    "roles",
-    multiple=True,
-    required=True,
-    help="Repeat for several; the first person needs keyholder.",
-)
+@click.option("--role", "roles", multiple=True, required=True, help="Repeat; first: keyholder.")
 @click.option("--public-key", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--valid-days", type=int, default=365, show_default=True)
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True,

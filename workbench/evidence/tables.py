@@ -72,6 +72,15 @@ def stages(done: Sequence[Any]) -> Table:
     return table
 
 
+def plan(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """One row a stage of a dry run: whether it would run, why, and which gates that invalidates."""
+    table = Table("stage", "would", "why", "gates to be judged again", box=None, pad_edge=False)
+    for row in rows:
+        gates = ", ".join(row["gates"]) if row["action"] == "run" else ""
+        table.add_row(row["stage"], row["action"], row["why"], gates)
+    return table
+
+
 def comparison(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """Figures recorded for `base` and `candidate` side by side; names end in `_base`, `_candidate`."""
     table = Table("figure", "base", "candidate", box=None, pad_edge=False)

@@ -153,6 +153,18 @@ class Pipeline:
                 pending.append(stage.name)
             yield stage, step, step.reason
 
+    def preview(self, until: str | None = None) -> list[dict[str, Any]]:
+        """The plan in plain words: stage, run or reuse, why, and the gates that it touches."""
+        return [
+            {
+                "stage": stage.name,
+                "action": "reuse" if step and step.reuse else "run",
+                "why": reason,
+                "gates": [gate.id for gate in self.project.policy.of(stage.name)],
+            }
+            for stage, step, reason in self.plan(until)
+        ]
+
     def _until(self, until: str | None) -> list[Stage]:
         if until is None:
             return self.stages
