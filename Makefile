@@ -6,6 +6,10 @@ WORKBENCH := .venv/bin/workbench
 TRACK ?= governed
 ONLY ?=
 
+# Threads that wait should sleep: on a machine shared with others, spinning costs fourfold time.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
 .PHONY: setup demo test prove measure lab lint lock clean
 
 setup:            ## .venv with everything, pinned

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -151,3 +154,13 @@ def test_the_readme_names_files_that_exist():
     """Links and tools; what a run makes is left out."""
     named = re.findall(r"\]\(([\w./-]+)\)", README) + re.findall(r"tools/\w+\.py", README)
     assert all((ROOT / name).exists() for name in named), named
+
+
+def test_a_wheel_carries_the_templates(tmp_path):
+    """An installed workbench has every stage and starter pack, also without the checkout."""
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", tmp_path, ROOT], check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        held = {name.removeprefix("workbench/") for name in wheel.namelist()}
+    ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "templates").rglob("*") if p.is_file()}
+    assert {name for name in ours if ".ipynb_checkpoints" not in name} <= held
