@@ -39,7 +39,8 @@ def main() -> int:
     os.environ.setdefault("WORKBENCH_RUNS", str(ROOT / "runs"))
     began, out = time.monotonic(), tables.console()
     refused: dict[str, GateNotPassed] = {}
-    for name in [asked.only] if asked.only else USECASES:
+    only = asked.only or ("intent-routing" if asked.shuffle else None)
+    for name in [only] if only else USECASES:
         out.print(Rule(name, align="left"))
         done, stopped = run(make(name, asked.shuffle), asked.track, asked.profile)
         tables.print_run(done)
