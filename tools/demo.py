@@ -13,9 +13,12 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from rich.rule import Rule
 
 from workbench.errors import GateNotPassed, WorkbenchError
@@ -37,7 +40,8 @@ def main() -> int:
     options.add_argument("--profile", default="demo")
     asked = options.parse_args()
     os.environ.setdefault("WORKBENCH_RUNS", str(ROOT / "runs"))
-    began, out = time.monotonic(), tables.console()
+    began, out, memory = time.monotonic(), tables.console(), Memory()
+    memory.start()
     refused: dict[str, GateNotPassed] = {}
     only = asked.only or ("intent-routing" if asked.shuffle else None)
     for name in [only] if only else USECASES:
@@ -46,7 +50,9 @@ def main() -> int:
         tables.print_run(done)
         if stopped:
             refused[name] = stopped
-    return close(asked.track, refused, time.monotonic() - began)
+    minutes, gib = (time.monotonic() - began) / 60, memory.peak / 2**30
+    out.print(f"\n{minutes:.1f} minutes in all, peak memory {gib:.1f} GiB")
+    return close(asked.track, refused)
 
 
 def make(name: str, shuffle: str | None) -> Path:
@@ -85,7 +91,7 @@ def run(place: Path, track: str, profile: str) -> tuple[list, GateNotPassed | No
         teller.close()
 
 
-def close(track: str, refused: dict[str, GateNotPassed], seconds: float) -> int:
+def close(track: str, refused: dict[str, GateNotPassed]) -> int:
     """Verify everything, say what came of it and where to look next."""
     out = tables.console()
     out.print(Rule("verification", align="left"))
@@ -102,7 +108,7 @@ def close(track: str, refused: dict[str, GateNotPassed], seconds: float) -> int:
     )
     for name, reason in refused.items():
         out.print(f"✗ {name} was refused, as its criteria ask:\n  {reason}", style="yellow")
-    out.print(f"\n{seconds / 60:.1f} minutes in all, peak memory {peak_gib():.1f} GiB. Look next:")
+    out.print("\nLook next:")
     out.print("  .venv/bin/workbench ls -u demo/intent-routing --track " + track
               + "     every record (set WORKBENCH_RUNS=runs)")  # fmt: skip
     out.print("  python3 tools/verify_record.py runs/" + track + "     the independent verifier")
@@ -110,13 +116,22 @@ def close(track: str, refused: dict[str, GateNotPassed], seconds: float) -> int:
     return 3 if "intent-routing" in refused else 0
 
 
-def peak_gib() -> float:
-    """Peak memory of this process or of its largest child, in GiB."""
-    import resource
+class Memory(threading.Thread):
+    """Peak resident memory of this process and all that it starts, sampled twice a second."""
 
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF,
-                                                              resource.RUSAGE_CHILDREN))  # fmt: skip
-    return peak / 2**20
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+
+    def run(self) -> None:
+        me = psutil.Process()
+        while True:
+            held = 0
+            for process in [me, *me.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    held += process.memory_info().rss
+            self.peak = max(self.peak, held)
+            time.sleep(0.5)
 
 
 if __name__ == "__main__":
