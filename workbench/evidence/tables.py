@@ -55,7 +55,9 @@ def verdicts(found: Iterable[Mapping[str, Any]], title: str | None = None) -> Ta
                   box=None, pad_edge=False)  # fmt: skip
     for one in found:
         name = one["criterion"] + ("" if one["blocking"] else " (not blocking)")
-        table.add_row(name, mark(one["verdict"]), figure_text(one["figure"]), one["threshold"])
+        decision = one["figure"] is None and one["verdict"] in ("passed", "failed")
+        figure = "" if decision else figure_text(one["figure"])
+        table.add_row(name, mark(one["verdict"]), figure, one["threshold"])
     return table
 
 

@@ -122,7 +122,7 @@ class Pipeline:
                 f"This use case may not run on the {self.store.track} track yet.",
                 where=self.project.root,
                 given="\n            ".join(reasons),
-                next_step=why or "Clear each reason, then run again.",
+                next_step=_next_step(reasons, why),
             )
         return level
 
@@ -305,6 +305,12 @@ def _sources(folder: Path) -> list[Entry]:
     """The use case's own steps; what Python and Jupyter leave beside them decides nothing."""
     caches = {"__pycache__", ".ipynb_checkpoints"}
     return [entry for entry in tree(folder) if not caches & set(entry.path.split("/"))]
+
+
+def _next_step(reasons: list[str], why: str | None) -> str:
+    """What the machine lacks, where isolation is a reason; else the reasons speak for themselves."""
+    lacking = any(reason.startswith("isolation") for reason in reasons)
+    return why if why and lacking else "Clear each reason (commit what is meant), then run again."
 
 
 def key_of(record: Record) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def macro_f1_interval(
     Redrawing the cases of a class is drawing its row of the confusion matrix, so whole rows are
     drawn: n - 1 of n cases and scaled, which takes out the bootstrap's narrowness (Rao and Wu
     1988, JASA 83:231). Simulated at 160 cases in 8 classes, a 95 % interval holds the truth in
-    94 % and its lower end in 95 to 96 % instead of 97.5 %; from 400 cases on the loss is about 1 %.
+    94 % and its lower end in 95 to 96 % instead of 97.5 %; from 400 cases on the loss is 1 to 3 %
+    where nearly all answers are right.
 
     With no error at all a bootstrap has nothing to redraw; then the exact bound of the error rate
     is charged to the rarest class: macro-F1 falls by at most rate / (classes x share of the
