@@ -125,6 +125,11 @@ def test_a_lock_file_is_named_with_its_digest(monkeypatch, tmp_path):
     assert capture.lock_digest()["sha256"].startswith("e3b0c44298fc1c14")
 
 
+def test_the_lock_of_this_checkout_is_found():
+    """The file that `make setup` installs from, so that a record names what was installed."""
+    assert capture.lock_digest()["name"] == "requirements/lock.txt"
+
+
 def test_a_clean_repository_is_its_commit(repository):
     """The full object name, and nothing that is not committed."""
     facts = capture.repository(repository)

@@ -29,7 +29,7 @@ from .isolation import PACKAGE, image
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 TEMPORARY_SOURCE = re.compile(r"[^\s'\"()<>]*ipykernel_\d+/\d+\.py")
-LOCKS = ("requirements.lock", "pylock.toml", "uv.lock", "environment.yml")
+LOCKS = ("requirements/lock.txt", "requirements.lock", "pylock.toml", "uv.lock", "environment.yml")
 CPU_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16",
                 "amx_bf16", "amx_int8", "asimd", "asimddp", "sve", "bf16", "i8mm")  # fmt: skip
 Labels = list[tuple[str, str]]
