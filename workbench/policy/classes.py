@@ -1,6 +1,6 @@
 """Data classes, what each obliges to, and the check that fails closed on unclassified columns.
 
-A detector may propose a class; only a named person decides (REQUIREMENTS D1).
+A detector may propose a class; only a named person decides (D1 in docs/assurance.md).
 """
 
 from __future__ import annotations

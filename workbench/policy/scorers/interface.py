@@ -4,7 +4,7 @@ A scorer is a pure function (row, **arguments) -> Verdict over one row of the re
 rule, text, tags, queue, person, reason, reply. What it can't judge it calls unscored; that is
 never a pass. Its rule brings probes, rows that must pass and rows that must fail; a scorer that
 does not tell them apart (always true, always false, broken) is unsound, and its gate is then
-`not_evaluated` (REQUIREMENTS V2).
+`not_evaluated` (V2 in docs/assurance.md).
 """
 
 from __future__ import annotations
