@@ -35,10 +35,11 @@ USECASE: dict[str, Any] = {
     "owner": {"name": "Olga Owner", "email": "olga@example.org"},
     "base": {"source": "folder:base", "name": "none", "licence": "MIT"},
     "data": {"path": "data/messages.csv", "text": "message", "label": "intent",
-             "classified_by": "Dora Data", "columns": {"message": PERSONAL, "intent": INTERNAL}},
+             "steps": [], "classified_by": "Dora Data",
+             "columns": {"message": PERSONAL, "intent": INTERNAL}},
 }  # fmt: skip
 POLICY: dict[str, Any] = {
-    "version": 1,
+    "version": 1, "look_budget": 9,
     "criteria": [
         {"id": "enough_rows", "stage": "20_dataset", "table": "splits.parquet", "figure": "count",
          "at_least": 10, "bound": "value", "blocking": True, "harm": "h", "why": "w"},
@@ -69,16 +70,32 @@ data = plain["data"] | {name: plain[name] for name in ("kind", "labels", "form")
 policy = Policy.parse(yaml.safe_load(given["policy"].read_text()))
 (out / "criteria.json").write_bytes(canonical(policy.model_dump(mode="json", by_alias=True)))
 """
+INSPECTION = """
+import csv
+names = next(csv.reader(given["data"].open()))
+found = [{"column": name, "data_class": "internal_operational", "confidence": "low", "why": "nothing",
+          "entities": {}, "grounds": "nothing"} for name in names]
+(out / "proposals.json").write_bytes(canonical(found))
+"""
 DATASET = """
 import csv, shutil
 rows = list(csv.DictReader(given["data"].open()))
+rows = [{"row_id": f"r{i:07d}"} | row for i, row in enumerate(rows, start=1)]
 (out / "raw").mkdir()
 shutil.copyfile(given["data"], out / "raw" / "messages.csv")
-half = len(rows) // 2
-pq.write_table(pa.Table.from_pylist(rows[:half]), out / "train.parquet")
-pq.write_table(pa.Table.from_pylist(rows[half:]), out / "locked.parquet")
-names = [{"row_id": str(i), "label": row["intent"]} for i, row in enumerate(rows)]
+half, end = len(rows) // 2, len(rows) - 4
+sets = {"train": rows[:half], "locked": rows[half:end], "dev": rows[end:]}
+for name, held in sets.items():
+    pq.write_table(pa.Table.from_pylist(held), out / f"{name}.parquet")
+names = [{"row_id": row["row_id"], "label": row["intent"]} for row in rows]
 pq.write_table(pa.Table.from_pylist(names), out / "splits.parquet")
+def line(row, step, outcome, detail):
+    return {"row_id": row["row_id"], "source_id": row["row_id"], "step": step, "use": "",
+            "version": "", "outcome": outcome, "detail": detail, "other": ""}
+lines = [line(row, 0, "read", "") for row in rows]
+lines += [line(row, 1, "set", name) for name, held in sets.items() for row in held]
+pq.write_table(pa.Table.from_pylist(lines), out / "lineage.parquet")
+(out / "manifest.json").write_bytes(canonical([]))
 """
 ADAPT = """
 train = pq.read_table(given["train"]).to_pylist()
@@ -115,14 +132,19 @@ STAGES: dict[str, dict[str, Any]] = {
         "cells": [SETUP, INTAKE], "commits": {"criteria": "criteria.json"},
         "inputs": {"usecase": "usecase:usecase", "policy": "usecase:policy"},
     },
+    "05_inspection": {
+        "cells": [SETUP, INSPECTION], "inspects": True, "rows": [],
+        "inputs": {"data": "usecase:data"},
+    },
     "15_base": {"cells": [], "kinds": []},
     "20_dataset": {
-        "cells": [TABLES, DATASET], "rows": ["raw/*", "*.parquet"],
+        "cells": [TABLES, DATASET], "rows": ["raw/*", "*.parquet"], "governs": "data",
         "commits": {"evaluation-lock": "locked.parquet"},
-        "inputs": {"data": "usecase:data", "facts": "10_intake/data.json"} | CRITERIA,
+        "inputs": {"data": "usecase:data", "facts": "10_intake/data.json",
+                   "proposals": "05_inspection/proposals.json?"} | CRITERIA,
     },
     "30_adapt": {
-        "cells": [TABLES, ADAPT], "parameters": "epochs: int = 3  # rounds [1..9]",
+        "cells": [TABLES, ADAPT], "rows": [], "parameters": "epochs: int = 3  # rounds [1..9]",
         "inputs": {"train": "20_dataset/train.parquet"} | CRITERIA,
     },
     "40_functional": {

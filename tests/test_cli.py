@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from workbench.record.verify import verify_store
 
@@ -249,7 +250,7 @@ def test_json_of_every_verb_parses(done):
     ]
     assert done.cli("show", done.record("30_adapt").id, "--json").json["predicateType"]
     assert done.cli("verify", "--json").json["problems"] == []
-    assert [one["reused"] for one in done.cli("run", "--json").json] == [True] * 5
+    assert [one["reused"] for one in done.cli("run", "--json").json] == [True] * 6
 
 
 def test_a_tampered_record_is_named_with_exit_6(done):
@@ -300,7 +301,7 @@ def test_packed_records_are_imported_into_another_store(done, tmp_path, monkeypa
     """With their ancestry and proofs; a pack with one changed byte is refused whole (6)."""
     pack = tmp_path / "candidate.tar"
     told = done.cli("pack", pack, done.record("50_candidate").id)
-    assert told.code == 0 and "5 record(s)" in told.out
+    assert told.code == 0 and "6 record(s)" in told.out
     assert done.cli("pack", pack, done.record("50_candidate").id).code == 1  # it exists
     broken = tmp_path / "broken.tar"
     data = pack.read_bytes()
@@ -308,8 +309,8 @@ def test_packed_records_are_imported_into_another_store(done, tmp_path, monkeypa
     monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "team"))
     assert done.cli("import", broken).code == 6
     told = done.cli("import", pack)
-    assert told.code == 0 and "5 record(s) imported" in told.out
-    assert done.cli("verify").code == 0 and len(done.cli("ls", "--json").json) == 5
+    assert told.code == 0 and "6 record(s) imported" in told.out
+    assert done.cli("verify").code == 0 and len(done.cli("ls", "--json").json) == 6
 
 
 def test_the_index_is_rebuilt(done):
@@ -362,7 +363,7 @@ def test_day_one(lab, tmp_path, monkeypatch):
     assert lab.cli("classify", "--by", "Dora", "--rest", "internal").code == 1
     assert lab.cli("classify", "--by", "Dora", "--rest", "internal_operational").code == 0
     plan = lab.cli("run", "--dry-run", "--json").json
-    assert [row["stage"] for row in plan["stages"]][:3] == ["10_intake", "15_base", "20_dataset"]
+    assert [row["stage"] for row in plan["stages"]][:3] == ["05_inspection", "10_intake", "15_base"]
 
 
 def test_a_fault_of_ours_is_no_wrong_input(lab, monkeypatch):
@@ -389,3 +390,107 @@ def test_help_names_the_exit_codes(lab):
         [sys.executable, "-m", "workbench.cli", "--help"], capture_output=True, text=True
     )
     assert process.returncode == 0 and "6 something does not verify" in process.stdout
+
+
+# ---- decisions about data ------------------------------------------------------------------------
+
+
+def ssh_key(folder, name):
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+    subprocess.run(command, check=True)
+    return folder / name
+
+
+def enter(lab, key, name, track):
+    return lab.cli("keys", "add", "--id", name.split()[0].lower(), "--name", name, "--email", "a@e",
+                   "--role", "keyholder", "--public-key", f"{key}.pub", "--sign-with", key,
+                   "--track", track)  # fmt: skip
+
+
+@pytest.fixture
+def contacts(lab):
+    """A file that nobody classified: a column of addresses with a harmless name."""
+    rows = [f"question {i} about {'fees' if i % 2 else 'cards'},{'ab'[i % 2]},p{i}@example.org"
+            for i in range(40)]  # fmt: skip
+    lab.data("message,intent,note\n" + "\n".join(rows) + "\n")
+    lab.configure(data={"path": "data/messages.csv", "text": "message", "label": "intent"})
+    lab.shipped("05_inspection")
+    return lab
+
+
+def test_the_inspection_proposes_and_a_person_decides(contacts):
+    """Without a name: proposals, and exit 4. With one: confirmed, but for what the person says."""
+    told = contacts.cli("classify")
+    assert told.code == 4 and "a person decides" in told.err
+    assert "note" in told.out and "personal" in told.out and "e-mail" in told.out
+    assert "example.org" not in told.out
+    lacking = contacts.cli("classify", "--by", "Dora", "--confirm")
+    assert lacking.code == 1 and "legal_basis" in lacking.err
+    duties = ["--legal-basis", "contract", "--retention-days", "30"]
+    told = contacts.cli("classify", "--by", "Dora", "--confirm", *duties, "-c", "message=public")
+    assert told.code == 0 and "note: personal" in told.out and "message: public" in told.out
+    assert "version 1" in told.out and "not signed" in told.out
+
+
+def test_a_class_below_the_proposal_needs_a_reason(contacts):
+    """The run stops at the dataset with the column and what was found in it; the reason is sealed."""
+    contacts.cli("classify", "--by", "Dora", "--rest", "internal_operational")
+    contacts.shipped("20_dataset")
+    told = contacts.cli("run", "--until", "20_dataset")
+    assert told.code == 3 and "note: declared internal_operational" in told.err
+    because = ["--because", "note=addresses of our own desks = public"]
+    assert contacts.cli("classify", "--by", "Dora", *because, "-c",
+                        "note=internal_operational").code == 0  # fmt: skip
+    assert contacts.cli("run", "--until", "20_dataset").code == 0
+    verdicts = contacts.record("20_dataset").statement.predicate.workbench_verdicts
+    assert {v["criterion"]: v["verdict"] for v in verdicts}["data_classes"] == "passed"
+
+
+def test_a_privacy_review_is_signed_and_names_its_rule(lab, tmp_path):
+    """An unknown rule and a key of somebody else are refused; the ledger holds what was signed."""
+    rule = {"id": "no_mail", "reason": "nobody agreed", "entities": ["EMAIL_ADDRESS"]}
+    data = yaml.safe_load((lab.usecase / "usecase.yaml").read_text())["data"]
+    lab.configure(data=data | {"never_learn": [rule]})
+    lab.cli("classify", "--by", "Dora Data")
+    key = ssh_key(tmp_path, "pia")
+    assert enter(lab, key, "Pia Privacy", "research").code == 0
+    words = ["--reason", "public addresses", "--expires", "2099-01-01", "--sign-with", key]
+    assert lab.cli("accept", "no_male", "--by", "Pia Privacy", *words).code == 1
+    other = lab.cli("accept", "no_mail", "--by", "Dora Data", *words)
+    assert other.code == 1 and "another person's" in other.err
+    assert lab.cli("accept", "no_mail", "--by", "Pia Privacy", *words).code == 0
+    [entry] = lab.ledger("privacy-review")
+    assert entry.body["envelope"]["statement"]["rule"] == "no_mail"
+    assert lab.cli("verify").code == 0
+
+
+def test_one_row_is_traced_to_its_source(done):
+    """In words and as JSON; the ledger says who asked."""
+    record = done.record("50_candidate").id
+    shown = done.cli("show", record, "--row", "r0000003")
+    assert shown.code == 0 and "Dora Data" in shown.out and "train" in shown.out
+    assert done.cli("show", record, "--row", "r0000003", "--json").json["row"] == "r0000003"
+    assert done.cli("show", record, "--row", "r0000999").code == 1
+    assert len(done.ledger("rows-read")) == 3
+
+
+def test_retention_says_what_expires_and_what_stands_on_it(done):
+    """One row a column with a window; JSON parses."""
+    told = done.cli("retention")
+    assert told.code == 0 and "message" in told.out and "soon" in told.out
+    [row] = done.cli("retention", "--json").json
+    assert row["retention_days"] == 30 and len(row["depends"]) >= 3
+
+
+def test_forget_shows_first_and_deletes_when_a_person_says_so(done):
+    """Exit 4 and nothing changed; then the rows are gone and the models that knew them are named."""
+    text = f"{MARKER} no 3 about my fee"
+    asked = ["forget", "--column", "message", text]
+    told = done.cli(*asked)
+    assert told.code == 4 and "retrain" in told.out and not done.ledger("forget-request")
+    assert text not in told.out + told.err
+    told = done.cli(*asked, "--by", "Dora", "--reason", "asked by the customer")
+    assert told.code == 0 and "tombstone" in told.out
+    assert text not in (done.usecase / "data/messages.csv").read_text()
+    assert done.cli("verify").code == 0 and len(done.ledger("forgotten-rows")) == 1
+    assert done.cli(*asked).code == 1

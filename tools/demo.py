@@ -23,9 +23,11 @@ from rich.rule import Rule
 
 from workbench.errors import GateNotPassed, WorkbenchError
 from workbench.evidence import progress, tables
-from workbench.execution import scaffold
+from workbench.execution import classification, scaffold
 from workbench.execution.pipeline import Pipeline
 from workbench.execution.project import Project, open_store
+from workbench.record import clock, keyring
+from workbench.record.store import Store
 from workbench.record.verify import verify_store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,10 +82,32 @@ def shuffle_column(place: Path, column: str) -> None:
     subprocess.run(["git", "-C", place, "commit", "-qam", f"{column} shuffled"], check=True)
 
 
+STEWARD = "Data steward, Northway Bank (fictional)"
+
+
+def sign_classes(project: Project, store: Store) -> None:
+    """Play the person whom the pack names: a key, a keyring, a signed classification.
+
+    Anywhere else a person does this in a terminal, once, with the SSH key that they have."""
+    if store.track != "governed" or classification.in_force(store, project.usecase):
+        return
+    key = store.keys / "demo_steward"
+    if not key.exists():
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)]
+        subprocess.run(words, check=True)
+    if not store.keyring().persons:
+        held = keyring.Key(public=key.with_suffix(".pub").read_text().strip(), valid_from=clock.now())
+        steward = keyring.Person(id="steward", name=STEWARD, email="steward@northway.example",
+                                 roles=("keyholder", "data_steward"), keys=(held,))  # fmt: skip
+        store.update_keyring(store.keyring().add(steward), key)
+    classification.classify(project.root, store, STEWARD, {}, sign_with=key)
+
+
 def run(place: Path, track: str, profile: str) -> tuple[list, GateNotPassed | None]:
     project, teller = Project.load(place), progress.Teller()
     try:
         store = project.store(track)
+        sign_classes(project, store)
         return Pipeline(project, store, profile=profile, on_event=teller).run(), None
     except GateNotPassed as error:
         return error.done, error

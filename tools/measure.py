@@ -1,8 +1,8 @@
 """`make measure ONLY=<topic>`: reproduce the figures of docs/measures.md, as Markdown on stdout.
 
 Topics: engine (cost over plain Papermill), verify (both verifiers on a store), banking77 (a whole
-life cycle on real data), demo (time and memory from a fresh store). Machines are noisy: compare
-ratios within one run, and quote n.
+life cycle on real data), demo (time and memory from a fresh store), and each file in `measures/`.
+Machines are noisy: compare ratios within one run, and quote n.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -157,7 +158,16 @@ def demo(folder: Path) -> list[str]:
     return ["```", *done.stdout.splitlines(), "```", "", f"Exit code {done.returncode}."]
 
 
-TOPICS = {"engine": engine, "verify": verify, "banking77": banking77, "demo": demo}
+def topics() -> dict[str, Callable[[Path], list[str]]]:
+    """Name -> function; a file of `measures/` is a topic, its `measure` the function."""
+    found = {"engine": engine, "verify": verify, "banking77": banking77, "demo": demo}
+    sys.path.insert(0, str(ROOT / "tools"))
+    for path in sorted((ROOT / "tools" / "measures").glob("[a-z]*.py")):
+        found[path.stem] = import_module(f"measures.{path.stem}").measure
+    return found
+
+
+TOPICS = topics()
 
 
 def main() -> int:

@@ -65,6 +65,8 @@ class GateNotPassed(WorkbenchError):
     """A gate failed, lacked evidence or could not be evaluated."""
 
     exit_code = 3
+    done: tuple | list = ()
+    """What had been done before."""
 
 
 class WaitingForPerson(WorkbenchError):

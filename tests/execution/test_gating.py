@@ -11,17 +11,19 @@ from workbench.execution import gating
 from workbench.execution.stages import Stage
 from workbench.policy.criteria import Policy
 from workbench.policy.gates import GateVerdict
+from workbench.policy.governance import GATES
 
 HALF = {"id": "accuracy", "stage": "40_functional", "table": "cases.parquet", "figure": "accuracy",
         "at_least": 0.5, "bound": "value", "blocking": True, "harm": "h", "why": "w"}  # fmt: skip
 POLICY = Policy.parse({"version": 1, "criteria": [HALF]})
 PASSED = {"criterion": "accuracy", "verdict": "passed", "blocking": True}
+GOVERNED = [{"criterion": name, "verdict": "passed", "blocking": True} for name in GATES]
 
 
 def test_a_candidate_is_frozen_only_when_every_blocking_gate_passed():
     """And only when the notebook froze one."""
-    assert gating.decided("50_c", POLICY, [PASSED], True).verdict == GateVerdict.PASSED
-    refused = gating.decided("50_c", POLICY, [PASSED], False)
+    assert gating.decided("50_c", POLICY, [PASSED, *GOVERNED], True).verdict == GateVerdict.PASSED
+    refused = gating.decided("50_c", POLICY, [PASSED, *GOVERNED], False)
     assert refused.verdict == GateVerdict.FAILED and "froze no candidate" in refused.reason
 
 
@@ -40,6 +42,9 @@ def test_anything_but_passed_refuses_and_is_named(verdict):
         (POLICY, [PASSED | {"blocking": False}], None, "accuracy: no verdict"),
         (Policy.parse({"version": 1}), [], None, "no gate blocks"),
         (None, [], None, "no gate blocks"),
+        (Policy.parse({"version": 1}), GOVERNED, None, "no gate blocks"),
+        *[(POLICY, [PASSED, *GOVERNED[:i], *GOVERNED[i + 1 :]], None, f"{list(GATES)[i]}: no verdict")
+          for i in range(len(GATES))],
         (POLICY, [PASSED], "criteria came late", "criteria came late"),
     ],
 )
@@ -71,7 +76,7 @@ def test_a_table_that_can_t_be_read_is_not_evaluated_and_names_no_host_path(tmp_
     """The reason is sealed; where this host keeps its scratch is nobody's business."""
     (tmp_path / "cases.parquet").write_text("x")
     stage = Stage(None, {"stage": "40_functional"})
-    result = gating.judge(stage, POLICY, {}, tmp_path, {}, looks=1)[0]
+    result = gating.judge(stage, POLICY, {}, tmp_path, {})[0]
     assert result.verdict == GateVerdict.NOT_EVALUATED
     assert "not a Parquet table" in result.reason and str(tmp_path) not in result.reason
 

@@ -9,8 +9,11 @@ import subprocess
 import pytest
 
 from workbench.errors import GateNotPassed, InputError, IntegrityError
+from workbench.execution import classification
 from workbench.execution.pipeline import Pipeline
 from workbench.execution.project import Project
+
+FIRST = ["05_inspection", "10_intake", "20_dataset"]
 
 
 def pipeline(lab, track="research", **more):
@@ -42,7 +45,9 @@ def test_a_changed_input_is_named(done):
     """The reason names the input whose bytes differ."""
     with (done.usecase / "data" / "messages.csv").open("a") as file:
         file.write("one more about a card,cards\n")
-    assert reasons(pipeline(done))["20_dataset"] == (False, "changed: input data")
+    found = reasons(pipeline(done))
+    assert found["05_inspection"] == (False, "changed: input data")
+    assert found["20_dataset"] == (False, "follows 05_inspection")
 
 
 def test_a_changed_template_is_named(done):
@@ -113,7 +118,7 @@ def test_a_gate_of_a_stage_that_does_not_continue_stops_the_run(lab):
     lab.data("message,intent\na card,cards\na fee,fees\n")
     with pytest.raises(GateNotPassed, match="20_dataset: enough_rows failed") as stopped:
         pipeline(lab).run()
-    assert [one.stage for one in stopped.value.done] == ["10_intake", "20_dataset"]
+    assert [one.stage for one in stopped.value.done] == FIRST
     assert lab.record("20_dataset").outcome == "succeeded"
 
 
@@ -127,7 +132,7 @@ def test_two_runs_at_once_of_a_use_case_are_refused(done):
         with pytest.raises(InputError, match="Another run") as refused:
             made.run()
     assert "process 4711" in str(refused.value)
-    assert len(made.run()) == 5
+    assert len(made.run()) == 6
 
 
 def test_only_records_that_this_ledger_saw_made_are_reused(done, tmp_path, monkeypatch):
@@ -138,7 +143,7 @@ def test_only_records_that_this_ledger_saw_made_are_reused(done, tmp_path, monke
     pack(done.store(), [done.record("50_candidate").digest], tmp_path / "all.tar")
     monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "team"))
     made = pipeline(done)
-    assert len(import_pack(made.store, tmp_path / "all.tar")) == 5
+    assert len(import_pack(made.store, tmp_path / "all.tar")) == 6
     assert reasons(made)["10_intake"] == (False, "first run")
 
 
@@ -188,7 +193,7 @@ def test_unclassified_data_is_refused_on_both_tracks(lab, track):
     assert not lab.store(track).records()
 
 
-def test_the_governed_track_asks_for_a_repository_and_a_clean_tree(lab):
+def test_the_governed_track_asks_for_a_repository_and_a_clean_tree(lab, monkeypatch):
     """Research takes both; a governed record has to name the commit that it ran from."""
     governed = pipeline(lab, "governed")
     with pytest.raises(InputError, match="not in a git repository|may not run") as refused:
@@ -197,6 +202,10 @@ def test_the_governed_track_asks_for_a_repository_and_a_clean_tree(lab):
     git = ["git", "-C", str(lab.usecase), "-c", "user.name=T", "-c", "user.email=t@e"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
         subprocess.run([*git, *words], check=True)
+    with pytest.raises(InputError, match="may not run") as refused:
+        governed.check()
+    assert "no signed classification" in str(refused.value)
+    monkeypatch.setattr(classification, "findings", lambda *_: [])
     assert governed.check() in ("namespace", "container")
     (lab.usecase / "policy.yaml").write_text("version: 1\n")
     with pytest.raises(InputError, match="may not run") as refused:
@@ -210,7 +219,7 @@ def test_a_stage_that_is_asked_for_must_exist(lab):
     with pytest.raises(InputError, match="no such stage"):
         pipeline(lab).run(until="30_adpt")
     wanted = [stage.name for stage in pipeline(lab)._until("20_dataset")]
-    assert wanted == ["10_intake", "20_dataset"]
+    assert wanted == FIRST
 
 
 def test_a_commitment_that_a_crash_left_out_is_entered_by_the_next_run(done, monkeypatch):

@@ -65,14 +65,54 @@ def test_a_forgotten_snapshot_verifies_as_erased(done):
 
 
 def test_each_look_at_a_locked_set_is_in_the_ledger_before_it_happens(done):
-    """The second look is counted as such, a reused result is none, a broken run is one."""
+    """A reused result is no entry; a run that breaks is one, and a candidate that was examined
+    before spends no further look: nothing new is learned from the same answers."""
     assert [e.body["look"] for e in done.ledger("look")] == [1]
     assert done.cli("run").code == 0
     assert len(done.ledger("look")) == 1
     done.stage("40_functional", "1 / 0")
     assert done.cli("run").code == 2
     looks = done.ledger("look")
-    assert looks[-1].body["look"] == 2 and looks[-1].body["lock"] == looks[0].body["lock"]
+    assert len(looks) == 2 and looks[-1].body["lock"] == looks[0].body["lock"]
+    assert [e.body["look"] for e in looks] == [1, 1]
+    assert {e.body["candidate"] for e in looks} == {looks[0].body["candidate"]} != {None}
+    assert all(e.body["who"] and "run" in e.body for e in looks)
+
+
+def another_candidate(done, epochs: int):
+    return done.cli("run", "-p", f"30_adapt.epochs={epochs}")
+
+
+def test_another_candidate_spends_another_look(done):
+    """Whoever chooses among candidates by the locked set pays for it."""
+    assert another_candidate(done, 4).code == 0
+    assert [e.body["look"] for e in done.ledger("look")] == [1, 2]
+    internal = done.record("40_functional").statement.predicate.buildDefinition.internalParameters
+    assert internal["looks"] == {"number": 2, "budget": 9}
+
+
+def test_a_look_beyond_the_budget_is_refused_before_it_happens(done):
+    """Exit 3, the budget named; the set was not opened, and the ledger holds the attempt."""
+    policy = done.usecase / "policy.yaml"
+    policy.write_text(policy.read_text().replace("look_budget: 9", "look_budget: 2"))
+    assert another_candidate(done, 4).code == 0
+    before = len(done.store().records("40_functional"))
+    told = another_candidate(done, 5)
+    assert told.code == 3 and "at most 2 candidates" in told.err
+    assert len(done.store().records("40_functional")) == before
+    assert [e.body["look"] for e in done.ledger("look")] == [1, 2]
+    assert [e.body["look"] for e in done.ledger("look-refused")] == [3]
+
+
+def test_the_development_split_spends_no_look_and_decides_nothing(done):
+    """What a pull request runs: dev rows in place of locked ones, and no candidate."""
+    told = done.cli("run", "--development", "-p", "30_adapt.epochs=7")
+    assert told.code == 0 and len(done.ledger("look")) == 1
+    record = done.record("40_functional")
+    assert record.statement.predicate.buildDefinition.internalParameters["development"] is True
+    [given] = [one for one in record.statement.inputs if one.annotations["input"] == "locked"]
+    assert "dev.parquet" in given.name and "locked" not in given.annotations
+    assert len(done.store().records("50_candidate")) == 1
 
 
 @pytest.mark.skipif(available()[0] == "none", reason="no namespaces here")
@@ -233,5 +273,5 @@ def test_an_interruption_after_the_last_cell_is_not_lost(lab, monkeypatch):
     monkeypatch.setattr(engine._Run, "_end_kernel", interrupted)
     told = lab.cli("run")
     assert told.code == 2 and "interrupted" in told.err
-    error = lab.record("10_intake").statement.predicate.workbench_error
+    error = lab.record("05_inspection").statement.predicate.workbench_error
     assert error["outcome"] == "interrupted" and len(lab.store().records()) == 1

@@ -90,35 +90,6 @@ def test_the_current_folder_can_become_a_use_case(tmp_path, monkeypatch):
     assert Project.load(scaffold.new(Path("."), "intent-routing")).usecase.id == "here"
 
 
-def test_classes_are_written_with_who_decided(tmp_path):
-    """Columns named by the person, and the rest as the person says."""
-    made = make(tmp_path / "mine", csv(tmp_path / "my.csv"))
-    personal = {"class": "personal", "legal_basis": "contract", "retention_days": 30}
-    scaffold.classify(made, "Dora", {"message": personal}, {"class": "internal_operational"})
-    data = Project.load(made).usecase.data
-    assert data.classified_by == "Dora"
-    assert {n: str(c.data_class) for n, c in data.columns.items()} == {
-        "message": "personal",
-        "intent": "internal_operational",
-    }
-
-
-@pytest.mark.parametrize(
-    ("assigned", "says"),
-    [
-        ({"nothing": {"class": "public"}}, "no such column"),
-        ({"message": {"class": "secret"}}, "fit"),
-    ],
-)
-def test_a_wrong_class_leaves_the_use_case_as_it_was(tmp_path, assigned, says):
-    """An unknown column or class is named, and the file is not written."""
-    made = make(tmp_path / "mine", csv(tmp_path / "my.csv"))
-    before = (made / "usecase.yaml").read_bytes()
-    with pytest.raises(InputError, match=says):
-        scaffold.classify(made, "Dora", assigned, None)
-    assert (made / "usecase.yaml").read_bytes() == before
-
-
 def test_headers_are_read_from_every_format(tmp_path):
     """CSV with a byte order mark, JSON lines, Parquet."""
     import pyarrow as pa

@@ -9,6 +9,7 @@ import pytest
 from workbench.policy import scorers
 from workbench.policy.criteria import Criterion, Policy, PolicyRule
 from workbench.policy.gates import compare, decide, evaluate, judge, preflight, rule_gate
+from workbench.policy.looks import Looks
 from workbench.policy.scorers import SCORERS, Verdict
 
 
@@ -179,11 +180,11 @@ def test_where_takes_several_values(criterion):
 
 def test_more_looks_widen_the_interval(gate, accuracy):
     """What passes at the first look may not at the second (Bonferroni over looks)."""
-    first, second = (evaluate(accuracy, cases(100, wrong=9), looks=looks) for looks in (1, 2))
+    first, second = (evaluate(accuracy, cases(100, wrong=9), looks=Looks(1, n)) for n in (1, 2))
     assert second.figure.level == pytest.approx(0.975)
     assert second.figure.low < first.figure.low
-    assert rule_gate(gate, replies(59), looks=1).verdict == "passed"
-    assert rule_gate(gate, replies(59), looks=2).verdict == "failed"
+    assert rule_gate(gate, replies(59)).verdict == "passed"
+    assert rule_gate(gate, replies(59), looks=Looks(1, 2)).verdict == "failed"
 
 
 def test_judge_gives_one_result_for_each_gate_of_the_stage(gate, accuracy):

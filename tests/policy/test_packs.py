@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
+from dateutil import parser
+from stdnum import iban, luhn
 
 from workbench.policy import gates, scorers
 from workbench.policy.classes import problems
@@ -15,6 +20,7 @@ from workbench.policy.usecase import UseCase
 
 PACKS = Path(__file__).parents[2] / "templates" / "usecases"
 NAMES = ["card-support", "intent-routing"]
+MESSAGES = "data/messages.jsonl"
 CONSTANT = {
     "always true": lambda row, **_: scorers.Verdict("pass", "constant"),
     "always false": lambda row, **_: scorers.Verdict("fail", "constant"),
@@ -23,6 +29,10 @@ CONSTANT = {
 
 def read(name: str, file: str):
     return yaml.safe_load((PACKS / name / file).read_text(encoding="utf-8"))
+
+
+def lines(name: str, file: str) -> list[dict]:
+    return [json.loads(line) for line in (PACKS / name / file).read_text("utf-8").splitlines()]
 
 
 def policy(name: str) -> Policy:
@@ -119,11 +129,7 @@ def test_a_blocking_rule_has_59_locked_cases_or_more(rule_id):
 
 def test_the_authored_replies_keep_the_rules_about_replies():
     """What people wrote as good replies passes: a scorer that refuses them would be wrong."""
-    import json
-
-    path = PACKS / "card-support" / "data" / "messages.jsonl"
-    messages = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = [row | {"reason": row["rule"]} for row in messages]
+    rows = [row | {"reason": row["rule"]} for row in lines("card-support", MESSAGES)]
     assert len(rows) >= 600
     for rule_id in ("reply_no_personal_data", "reply_format", "supported_reason"):
         rule = rule_of("card-support", rule_id)
@@ -132,3 +138,65 @@ def test_the_authored_replies_keep_the_rules_about_replies():
     for row in rows:
         name = "declined" if row["queue"] == "decline" else "not_declined"
         assert scorers.score_with(name, {})(row).outcome == "pass", row["reply"]
+
+
+# Numbers kept for drama: Ofcom's tables, ARCEP's 01 99 00, NANPA's 555-01 and ACMA's list.
+FICTION = (
+    r"(44|0)(2079460|1\d\d4960|1914980|1632960|7700900|8081570|3069990)\d{3}"
+    r"|3319900\d{4}|120255501\d\d|61491570(006|110|15[6-9])"
+)
+SHAPES = {
+    "EMAIL_ADDRESS": lambda value: re.fullmatch(
+        r"[\w.+-]+@([\w-]+\.)*(example|test|example\.[a-z.]+)", value, re.I
+    ),
+    "PHONE_NUMBER": lambda value: re.fullmatch(FICTION, re.sub(r"\D", "", value)),
+    "CREDIT_CARD": lambda value: luhn.is_valid(re.sub("[ -]", "", value)),
+    "IBAN_CODE": iban.is_valid,
+    "BANK_ACCOUNT": lambda value: re.fullmatch(r"\d\d([- ]?)\d\d\1\d\d|\d{8}", value),
+    "SECRET": lambda value: value == value.strip(" .,;:()"),
+    "DATE_OF_BIRTH": lambda value: 1920 < parser.parse(value, dayfirst=True).year < 2020,
+}
+LABELLED = [
+    (row["text"][start:end], entity)
+    for row in lines("card-support", "reference/redaction.jsonl")
+    for start, end, entity in row["spans"]
+]
+
+
+@pytest.mark.parametrize(("value", "entity"), LABELLED)
+def test_a_labelled_span_is_the_whole_value_and_well_formed(value, entity):
+    """Each has its entity's shape, and its checksum where it has one: a label cut short has none."""
+    assert SHAPES[entity](value)
+
+
+def test_the_shapes_refuse_a_label_that_is_cut_short():
+    """The test above can fail: a span one sign too long or too short is no value of its entity."""
+    for wrong, entity in [
+        ("h.osei@mail.exampl", "EMAIL_ADDRESS"), ("ana@real-bank.com", "EMAIL_ADDRESS"),
+        ("07700 90031", "PHONE_NUMBER"), ("4111 1111 1111 111", "CREDIT_CARD"),
+        ("GB29 NWBK 6016 1331 9268 1", "IBAN_CODE"), ("08-99-9", "BANK_ACCOUNT"),
+        ("hunter77.", "SECRET"), ("14/03/1878", "DATE_OF_BIRTH"),
+    ]:  # fmt: skip
+        assert not SHAPES[entity](wrong), entity
+
+
+def test_the_sample_measures_each_entity_that_the_pack_masks():
+    """At least 20 spans of each and 60 messages without any; every threshold is asked."""
+    step = next(step for step in usecase("card-support").data.steps if step.use == "redact")
+    kinds = Counter(entity for _, entity in LABELLED)
+    assert kinds.keys() == step.arguments["entities"].keys() == SHAPES.keys()
+    assert min(kinds.values()) >= 20
+    sample = lines("card-support", f"reference/{step.arguments['sample']}")
+    assert sum(not row["spans"] for row in sample) >= 60
+    assert step.accept.keys() == {"recall", "precision", "utility_loss"}
+
+
+def test_the_sample_is_apart_from_the_messages_and_has_no_text_twice():
+    """What redaction is measured on is not what it cleans, nor counted twice; spans lie apart."""
+    sample = lines("card-support", "reference/redaction.jsonl")
+    texts = [" ".join(row["text"].lower().split()) for row in sample]
+    learned = {" ".join(row["text"].lower().split()) for row in lines("card-support", MESSAGES)}
+    assert len(set(texts)) == len(texts) and not learned & set(texts)
+    for row in sample:
+        places = [place for start, end, _ in row["spans"] for place in range(start, end)]
+        assert len(set(places)) == len(places)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -206,3 +207,13 @@ def test_counts_that_do_not_fit_are_refused(call):
     """Impossible counts and levels raise InputError, not a number."""
     with pytest.raises(InputError):
         call()
+
+
+def test_macro_f1_at_a_level_beyond_its_draws_still_widens():
+    """Late looks ask for levels that 2,000 draws can't resolve; the ends go out all the same."""
+    expected = ["a"] * 60 + ["b"] * 60
+    predicted = ["a"] * 50 + ["b"] * 10 + ["b"] * 52 + ["a"] * 8
+    levels = (0.95, 0.99, 0.999, 0.99999, 0.9999995)
+    widths = [np.ptp(s.macro_f1_interval(expected, predicted, level)) for level in levels]
+    assert all(b > a * 1.1 for a, b in zip(widths, widths[1:], strict=False))
+    assert widths[-1] == pytest.approx(widths[0] * 5.03 / 1.96, rel=0.15)

@@ -132,3 +132,24 @@ def test_keyed_digests_compare_within_a_store_only(box, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     other = Cipher(tmp_path / "elsewhere")
     assert other.keyed_digest(tmp_path / "a") != box.keyed_digest(tmp_path / "a")
+
+
+def test_rows_can_be_read_without_a_file(box, sealed, tmp_path):
+    """In memory: the same bytes, the same refusals, and nothing is left beside the ciphertext."""
+    box.decrypt(sealed, tmp_path / "out", "snap")
+    before = sorted(tmp_path.rglob("*"))
+    assert box.read(sealed, "snap") == (tmp_path / "out").read_bytes()
+    assert sorted(tmp_path.rglob("*")) == before
+    sealed.chmod(0o644)
+    sealed.write_bytes(sealed.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityError):
+        box.read(sealed, "snap")
+    box.destroy("snap", "x")
+    with pytest.raises(InputError, match="deleted"):
+        box.read(sealed, "snap")
+
+
+def test_the_keyed_digest_of_bytes_is_that_of_a_file_that_holds_them(box, tmp_path):
+    """One meaning, so that either can be looked up by the other."""
+    (tmp_path / "a").write_bytes(b"rows")
+    assert box.keyed(b"rows") == box.keyed_digest(tmp_path / "a") != box.keyed(b"row")

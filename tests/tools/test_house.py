@@ -110,7 +110,7 @@ BROKEN = {
     "nothing recorded": (replaced("## What was recorded", "## End"), "`## What was recorded`"),
     "no limits": (replaced("## Limits", "## Limitless"), "`## Limits`"),
     "headings astray": (
-        lambda nb: (replaced("## Limits", "## X")(nb), replaced("## Snapshot and schema", "## Limits")(nb)),
+        lambda nb: (replaced("## Limits", "## X")(nb), replaced("## Snapshot and classes", "## Limits")(nb)),
         "another order",
     ),
     "an output": (set_cell(CALL, outputs=[{"output_type": "stream"}]), "outputs or"),

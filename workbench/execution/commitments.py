@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..errors import GateNotPassed
+from ..policy.looks import ONLY, Looks, beyond
 from ..record.store import Record, Store
 from .inputs import OUTPUTS, SEALED_SUFFIX, Input
 from .stages import Stage
@@ -12,19 +14,47 @@ from .stages import Stage
 MANIFEST = "bundle/manifest.json"
 
 
-def look(store: Store, inputs: dict[str, Input], **facts: Any) -> int:
-    """Enter a look at each locked set, before anything can see it; returns how many looks at the
-    most looked-at one this makes. `facts` say who looked, and in which run."""
-    looks, adapter = 1, inputs.get("adapter")
-    for item in (item for item in inputs.values() if item.locked):
-        earlier = [e for e in store.ledger.entries("look") if e.body.get("lock") == item.identity]
-        number = len(earlier) + 1
-        candidate = adapter.identity if adapter else None
-        store.ledger.append(
-            "look", {"lock": item.identity, "candidate": candidate, "look": number, **facts}
-        )
-        looks = max(looks, number)
-    return looks
+def look(store: Store, inputs: dict[str, Input], budget: int, **facts: Any) -> Looks:
+    """Enter a look at each locked set, before anything can see it; returns which one it is, the
+    highest where there are several sets. `facts` say who looked, in which run and why.
+
+    A candidate that was examined on that set before spends no further look: nothing new is learned
+    from the same answers. Rows opened by hand (`run` is None) always do. GateNotPassed when the look is beyond the `budget`; nothing is opened then.
+    """
+    adapter, numbers = inputs.get("adapter"), [1]
+    candidate = adapter.identity if adapter else None
+    locked = [item for item in inputs.values() if item.locked]
+    for item in locked:
+        seen = candidates(store, item.identity)
+        again = candidate in seen and facts["run"] is not None
+        number = seen.index(candidate) + 1 if again else len(seen) + 1
+        if beyond(number, budget):
+            raise _spent(store, item, number, budget)
+        numbers.append(number)
+    for item, number in zip(locked, numbers[1:], strict=True):
+        body = {"lock": item.identity, "candidate": candidate, "look": number, "budget": budget}
+        store.ledger.append("look", body | facts)
+    return Looks(max(numbers), budget) if locked else ONLY
+
+
+def candidates(store: Store, lock: str) -> list[str | None]:
+    """Whom a locked set has examined, in order, each once; a look by hand counts for itself."""
+    entries = [e for e in store.ledger.entries("look") if e.body.get("lock") == lock]
+    found = [e.body["candidate"] if e.body.get("run") else f"by hand, entry {e.index}"
+             for e in entries]  # fmt: skip
+    return list(dict.fromkeys(found))
+
+
+def _spent(store: Store, item: Input, number: int, budget: int) -> GateNotPassed:
+    store.ledger.append("look-refused", {"lock": item.identity, "look": number, "budget": budget})
+    return GateNotPassed(
+        "The budget of looks at the locked set is spent; it was not opened.",
+        where=f"policy.yaml: look_budget, input `{item.name}`",
+        expected=f"at most {budget} candidates examined on this set",
+        given=f"look {number}",
+        next_step="Choose on the development split (workbench run --development); a new locked set "
+        "takes new rows.",
+    )
 
 
 def commit(store: Store, stage: Stage, record: Record) -> None:

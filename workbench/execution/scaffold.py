@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from ..policy.usecase import UseCase
 from .project import USECASE_FILE, load_yaml
 from .stages import templates_root
 
@@ -117,36 +116,6 @@ def header(data: Path) -> list[str]:
             return next(csv.reader(lines), [])
     except (ValueError, TypeError, OSError, csv.Error) as error:
         raise InputError("The data file cannot be read.", where=data, given=error) from None
-
-
-def classify(
-    root: Path, by: str, assigned: dict[str, dict[str, Any]], rest: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Write a person's classification of columns into usecase.yaml; returns what was decided.
-
-    `assigned` maps a column to class, purpose and so on; `rest` is used for columns not named.
-    Unsigned: it is a claim by name, which the research track takes and a governed run of a
-    signed plan will not.
-    """
-    path = root / USECASE_FILE
-    config = load_yaml(path)
-    columns = header(root / config["data"]["path"])
-    unknown = set(assigned) - set(columns)
-    if unknown:
-        raise InputError("The data has no such column.", expected=", ".join(columns),
-                         given=", ".join(sorted(unknown)))  # fmt: skip
-    owner = config["owner"]["name"]
-    decided = dict(config["data"].get("columns") or {})
-    for column in columns:
-        if column in assigned or (rest and column not in decided):
-            decided[column] = {"purpose": "stated when it was classified", "owner": owner,
-                               **(assigned.get(column) or rest or {})}  # fmt: skip
-    config["data"]["columns"] = {c: decided[c] for c in columns if c in decided}
-    config["data"]["classified_by"] = by
-    UseCase.parse(config, where=path)  # a class that doesn't exist is named before it is written
-    body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
-    path.write_text(body, encoding="utf-8")
-    return decided
 
 
 def _first_commit(target: Path) -> None:

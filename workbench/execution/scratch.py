@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import InputError
+from ..policy.looks import Looks
 from ..record.digest import canonical
 from ..record.store import Record, Store
 from . import commitments
@@ -43,7 +44,7 @@ def open_stage(pipeline: Pipeline, name: str, target: Path) -> Path:
                 pipeline.records[earlier.name] = found[-1]
     step = pipeline.step(stage)
     who = actor(pipeline.project.root)
-    _tell(pipeline.store, stage, step.inputs, who["name"])
+    looks = _tell(pipeline.store, stage, step.inputs, who["name"], pipeline.project.policy.look_budget)
     place = _fresh(target / name)
     place.mkdir(parents=True)
     where = {}
@@ -56,17 +57,17 @@ def open_stage(pipeline: Pipeline, name: str, target: Path) -> Path:
         where[input_name] = link.relative_to(place)
     job = Job(pipeline.project, stage, pipeline.store, step.parameters, step.inputs, step.key,
               "none", who)  # fmt: skip
-    (place / "stage.json").write_bytes(canonical(stage_facts(job, where)))
+    (place / "stage.json").write_bytes(canonical(stage_facts(job, where, looks)))
     shutil.copyfile(stage.notebook, place / stage.notebook.name)
     return place / stage.notebook.name
 
 
-def _tell(store: Store, stage: Stage, inputs: dict[str, Input], who: str) -> None:
+def _tell(store: Store, stage: Stage, inputs: dict[str, Input], who: str, budget: int) -> Looks:
     """The ledger's word that rows were opened, and that a locked set was looked at."""
     records = sorted({item.record for item in inputs.values() if item.snapshot and item.record})
     if records:
         store.ledger.append("rows-read", {"stage": stage.name, "records": records, "who": who})
-    commitments.look(store, inputs, run=None, stage=stage.name, who=who)
+    return commitments.look(store, inputs, budget, run=None, stage=stage.name, who=who, why="cell by cell")
 
 
 def _needed(pipeline: Pipeline, stage: Stage) -> set[str]:

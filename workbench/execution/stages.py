@@ -7,9 +7,13 @@ A stage notebook carries `metadata.workbench`:
     inputs     name -> source. A source is `STAGE/path` (an output of another stage),
                `usecase:FIELD` (a file that the use case names) or `base:source`;
                a trailing `?` marks it optional, a trailing `!` as a locked set: each run is a look
-    rows       globs of outputs that hold rows of persons, encrypted when the data class asks
+    rows       globs of outputs that hold rows of persons, encrypted when the data class asks; a stage
+               that reads such rows must declare it, [] where its outputs hold none
     commits    ledger kind -> output: entered into the ledger by digest when the record is sealed
     reuses     output -> names of the inputs that alone determine it
+    inspects   runs before the data is classified: it proposes the classes
+    governs    `data`: leaves a dataset, over which the standing gates of `policy.governance` are judged
+    bom        output into which the engine writes the signed bill of materials
     continues  a gate that does not pass here is left to the deciding stage
     decides    this stage reads every verdict before it and seals a candidate, or a refusal
     kinds      use-case kinds that have this stage (all, when absent)

@@ -109,6 +109,16 @@ def freeze(stage: Stage, decision: dict[str, Any], verdicts: list[dict[str, Any]
     return pd.DataFrame(files, columns=columns).set_index("file")
 
 
+def _looks(stage: Stage) -> list[str]:
+    """What was spent of the locked set; its intervals pay for the whole budget."""
+    held = stage.read_json("functional_figures")
+    if "look" not in held:
+        return []
+    look, budget = (int(held[name]["value"]) for name in ("look", "look_budget"))
+    text = f"This was look {look} of {budget} at the locked set; the intervals hold over all {budget}."
+    return ["", text]
+
+
 def card(stage: Stage, decision: dict[str, Any], verdicts: list[dict[str, Any]]) -> str:
     """The model card, from records alone; Hugging Face front matter."""
     usecase, base = stage.read_json("usecase"), json.loads(stage.input("base").read_text())
@@ -138,6 +148,7 @@ def card(stage: Stage, decision: dict[str, Any], verdicts: list[dict[str, Any]])
         f"| {one.get('threshold', '')} |"
         for one in verdicts
     ]
+    lines += _looks(stage)
     lines += [
         "",
         "## What was not shown",

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..policy import gates
 from ..policy.criteria import Policy
 from ..policy.figures import Figure
+from ..policy.looks import ONLY, Looks
 from ..record.digest import canonical, file_digest
 
 STAGE_FILE = "stage.json"
@@ -55,6 +56,11 @@ class Stage:
     def masked(self) -> bool:
         """Do this stage's rows speak of persons, so that a notebook shows them masked only?"""
         return bool(self.facts.get("masked"))
+
+    @property
+    def key(self) -> bytes:
+        """For pseudonyms and digests of rows: a secret of this snapshot, forgotten with it."""
+        return bytes.fromhex(self.facts["key"])
 
     # -- what came in ---------------------------------------------------------------------
 
@@ -140,7 +146,12 @@ class Stage:
 
     def preview(self) -> pd.DataFrame:
         """The gates of this stage as the engine will compute them, written down as claims."""
-        results = gates.judge(self.policy, self.name, self._rows)
+        looks = ONLY
+        if self.facts.get("looks"):  # a locked set is among the inputs
+            looks = Looks(**self.facts["looks"])
+            self.figure("look", looks.number)
+            self.figure("look_budget", looks.budget)
+        results = gates.judge(self.policy, self.name, self._rows, looks=looks)
         self.write_json("claims.json", [result.as_dict() for result in results])
         return gate_table([result.as_dict() for result in results])
 

@@ -52,6 +52,8 @@ class Column(Document):
     """Days after which it must be gone."""
     licence: str | None = None
     """For licensed data: the licence that allows this use."""
+    override: str | None = Field(default=None, min_length=1)
+    """Why the class is less strict than what the detectors propose, where it is."""
 
     def missing(self) -> list[str]:
         """Names of the attributes that the class asks for and the declaration lacks."""

@@ -106,6 +106,8 @@ class Policy(Document):
 
     version: int = Field(ge=1, strict=True)
     """Counts up with every change."""
+    look_budget: int = Field(default=1, ge=1, strict=True)
+    """Candidates that may be examined on one locked set; every interval pays for all of them."""
     rules: list[PolicyRule] = []
     """Rules about single replies."""
     criteria: list[Criterion] = []

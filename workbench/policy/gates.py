@@ -23,7 +23,7 @@ from ..errors import InputError, WorkbenchError
 from . import figures, scorers
 from .criteria import Criterion, Policy, PolicyRule, Threshold
 from .figures import Figure, Rows
-from .statistics import for_looks
+from .looks import ONLY, Looks, level_at
 
 NAMED = 5  # cases or findings that a reason names before it says how many more
 
@@ -71,13 +71,13 @@ def judge(
     stage: str,
     table: Callable[[str], Rows | None],
     *,
-    looks: int = 1,
+    looks: Looks = ONLY,
     locked: Mapping[str, Collection[str]] | None = None,
 ) -> list[GateResult]:
     """One result for each gate of `stage`, in the policy's order; never raises.
 
-    `table` gives the rows of a file, None when there is none; `looks` counts the looks spent at
-    the locked set, this one included; `locked` maps a criterion or rule to the ids of its cases.
+    `table` gives the rows of a file, None when there is none; `looks` says which look at the
+    locked set this is, of how many; `locked` maps a criterion or rule to the ids of its cases.
     """
     results = []
     for gate in policy.of(stage):
@@ -96,13 +96,13 @@ def evaluate(
     criterion: Criterion,
     rows: Rows | None,
     *,
-    looks: int = 1,
+    looks: Looks = ONLY,
     locked: Collection[str] | None = None,
 ) -> GateResult:
     """The verdict on a criterion over the rows of its table."""
     try:
         chosen = _select(criterion, rows, locked)
-        level = for_looks(criterion.level, looks)
+        level = level_at(criterion.level, looks.number, looks.budget)
         figure = figures.compute(criterion.figure, chosen, level=level, **criterion.arguments)
         return _verdict(criterion, _count_absent(figure, chosen, locked))
     except Exception as error:  # whatever stops a gate from being computed, it isn't a pass
@@ -113,7 +113,7 @@ def rule_gate(
     rule: PolicyRule,
     rows: Rows | None,
     *,
-    looks: int = 1,
+    looks: Looks = ONLY,
     locked: Collection[str] | None = None,
 ) -> GateResult:
     """The verdict on a rule: its scorer over its cases, after the scorer has passed its probes."""
@@ -123,7 +123,8 @@ def rule_gate(
             return _unevaluated(rule, f"the scorer `{rule.scorer}` fails the rule's own probes")
         chosen = _select(rule, rows, locked)
         scored = [row | {"verdict": score(row).outcome} for row in chosen]
-        figure = figures.compute("pass_rate", scored, level=for_looks(rule.level, looks))
+        level = level_at(rule.level, looks.number, looks.budget)
+        figure = figures.compute("pass_rate", scored, level=level)
         failing = [str(row.get("case_id")) for row in scored if row["verdict"] == "fail"]
         result = _verdict(rule, _count_absent(figure, scored, locked))
         return replace(result, failing=tuple(sorted(failing)))

@@ -179,9 +179,16 @@ def macro_f1_interval(
         drawn = rng.multinomial(draws, table[i] / sizes[i], size=repeats) * (sizes[i] / draws)
         hits[:, i] = drawn[:, i]
         columns += drawn
-    tail = (1 - level) / 2
-    low, high = np.quantile(_mean_f1(hits, sizes, columns), [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    point, drawn = (
+        _mean_f1(table.diagonal(), sizes, table.sum(axis=0)),
+        _mean_f1(hits, sizes, columns),
+    )
+    # Beyond the tenth draw from an end a quantile is chance; from there on the ends go out as a
+    # normal distribution's would.
+    tail = max((1 - level) / 2, 10 / repeats)
+    stretch = max(1.0, _z(level) / _z(1 - 2 * tail))
+    low, high = (point - (point - q) * stretch for q in np.quantile(drawn, [tail, 1 - tail]))
+    return Interval(max(0.0, float(low)), min(1.0, float(high)))
 
 
 def _confusion(expected: Sequence[str], predicted: Sequence[str]) -> Any:

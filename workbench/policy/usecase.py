@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from .classes import Column, DataClass
 from .documents import Document
+from .never_learn import Rule
+from .sources import DataSource
 
 Severity = Literal["low", "moderate", "high", "critical"]
 Influence = Literal[
@@ -50,6 +53,21 @@ class BaseModel(Document):
         return self
 
 
+class Step(Document):
+    """One transformation of the rows."""
+
+    use: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """A shipped transformation (filter, deduplicate, redact, minimise, synthesise), or a module of
+    the use case's `steps/` folder."""
+    why: str = Field(min_length=1)
+    """The reason, for whoever asks why a row left or changed."""
+    arguments: dict[str, Any] = {}
+    """What the transformation takes; each describes its own."""
+    accept: dict[str, float] = {}
+    """What its result must reach; each describes its own. Without it redaction and synthesis are
+    refused."""
+
+
 class Data(Document):
     """The rows, which column is what, and how each column is classified."""
 
@@ -67,10 +85,31 @@ class Data(Document):
     """Column with the time of the row."""
     split: str | None = None
     """Column that already says which rows are locked or for choices, where there is one."""
+    split_by: Literal["label", "time"] = "label"
+    """Sets with equal shares of each label, or the earliest rows to train and the latest locked."""
     columns: dict[str, Column] = {}
     """The classification, a declaration per column."""
+    sources: list[DataSource] = []
+    """The registry: where the rows come from, on which terms, approved by whom."""
+    source: str | None = None
+    """Column that names each row's source by its id, where there are several."""
+    steps: list[Step] = [
+        Step(use="deduplicate", why="A text that stands there twice would count twice.")
+    ]
+    """The transformations between the raw rows and the sets, in order."""
+    never_learn: list[Rule] = []
+    """What may not enter a training set."""
+    reference: str | None = None
+    """Folder of the use case with what steps and checks read: labelled samples, benchmarks."""
+    benchmarks: list[str] = []
+    """Files in it with texts that the training rows must not contain, such as a public benchmark."""
     classified_by: str = ""
     """The person who decided the classes; empty until one has."""
+
+    @classmethod
+    def frozen(cls, facts: Mapping[str, Any]) -> Data:
+        """The declaration as the intake froze it, which also holds facts about the use case."""
+        return cls.parse({name: facts[name] for name in cls.model_fields if name in facts})
 
     @property
     def classes(self) -> set[DataClass]:

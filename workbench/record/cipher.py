@@ -85,29 +85,51 @@ class Cipher:
         IntegrityError (and no file) when a single bit is not as it was encrypted; InputError when
         the key was destroyed or is not here.
         """
+        with _new_file(target, 0o600) as plain:
+            plain.writelines(self._opened(source, snapshot))
+
+    def read(self, source: Path, snapshot: str) -> bytes:
+        """The plaintext in memory only, so that a process that dies leaves none on a disk.
+
+        Raises what `decrypt` raises.
+        """
+        return b"".join(self._opened(source, snapshot))
+
+    def _opened(self, source: Path, snapshot: str) -> Iterator[bytes]:
+        """The plaintext chunk by chunk; none of it counts before the last one came."""
         with open(source, "rb") as sealed:
             header = sealed.read(len(MAGIC) + _SALT)
             if not header.startswith(MAGIC) or len(header) != len(MAGIC) + _SALT:
                 raise IntegrityError("not an encrypted file", where=source)
             box = self._box(snapshot, header)
             try:
-                with _new_file(target, 0o600) as plain:
-                    for nonce, chunk in _chunks(sealed, CHUNK + _TAG):
-                        plain.write(box.decrypt(nonce, chunk, header))
+                for nonce, chunk in _chunks(sealed, CHUNK + _TAG):
+                    yield box.decrypt(nonce, chunk, header)
             except InvalidTag as error:
                 what = "the encrypted rows were changed, or are of another snapshot"
                 raise IntegrityError(what, where=source, given=snapshot) from error
 
+    def derive(self, snapshot: str, purpose: str) -> str:
+        """A secret of the snapshot for one purpose, 32 bytes in hex; it goes when the key goes."""
+        kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"workbench " + purpose.encode())
+        return kdf.derive(self._key(snapshot)).hex()
+
     def keyed_digest(self, path: Path) -> str:
         """HMAC-SHA256 in hex of a file's SHA-256, with a key that only this store has."""
+        with open(path, "rb") as data:
+            return self._keyed(hashlib.file_digest(data, "sha256").digest())
+
+    def keyed(self, data: bytes) -> str:
+        """The same of bytes: equal for equal bytes in this store, and not to be guessed outside."""
+        return self._keyed(hashlib.sha256(data).digest())
+
+    def _keyed(self, content: bytes) -> str:
         file = self._keys / "digest.key"
         if not file.exists():
             try:
                 durable.create(file, secrets.token_bytes(32), 0o600)
             except FileExistsError:  # another run was first
                 pass
-        with open(path, "rb") as data:
-            content = hashlib.file_digest(data, "sha256").digest()
         return hmac.new(file.read_bytes(), content, "sha256").hexdigest()
 
     def _path(self, snapshot: str) -> Path:

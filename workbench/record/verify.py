@@ -151,12 +151,36 @@ def _against_ledger(
     report.problems += _inputs(statements)
     report.flags += _flags(entries)
     forgotten = {e.body["snapshot"] for e in entries if e.kind == "forgotten"}
+    own = {e.body["digest"] for e in entries if e.kind == "record"}
+    report.problems += _row_keys(store, statements.values(), own, forgotten)
     report.erased += [
         f"{path.parent.name}/{path.name}/{file}"
         for path, statement in statements.items()
         for file, how in statement.predicate.workbench_encrypted.items()
         if how["snapshot"] in forgotten
     ]
+
+
+def _row_keys(
+    store: Store, statements: Iterable[Statement], own: set[str], forgotten: set[str]
+) -> Iterator[Problem]:
+    """Keys against the ledger's word, where the keys are: none is gone without an entry that says
+    so, none outlives one. Rows of imported records have theirs in the store that they come from.
+    """
+    if not store.keys.is_dir():
+        return
+    held = {
+        how["snapshot"]
+        for statement in statements
+        if statement_digest(statement.to_bytes()) in own
+        for how in statement.predicate.workbench_encrypted.values()
+    }
+    for snapshot in sorted(held):
+        here = store.cipher.exists(snapshot)
+        if here and snapshot in forgotten:
+            yield Problem(f"snapshot {snapshot}", "forgotten, but its key was not destroyed")
+        if not here and snapshot not in forgotten:
+            yield Problem(f"snapshot {snapshot}", "its key is gone, and no entry says why")
 
 
 def _flags(entries: list[Entry]) -> Iterator[str]:

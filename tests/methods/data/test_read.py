@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InputError
-from workbench.methods.data.read import read_rows
+from workbench.methods.data.read import read_chunks, read_rows
 
 ROWS = [{"text": "where is my card", "label": "card"}, {"text": "a fee, twice", "label": "fees"}]
 
@@ -142,3 +142,39 @@ def test_a_coded_column_is_read_as_its_values(tmp_path):
     table = read_rows(tmp_path / "a.parquet")
     assert not isinstance(table["label"].dtype, pd.CategoricalDtype)
     assert table["label"].tolist() == ["card", "fees"]
+
+
+def test_in_chunks_the_same_rows_come_in_the_same_order(tmp_path):
+    """Whoever can't hold a file sees no other rows, and how far it is; values stay as they are."""
+    rows = [{"text": f"row {i}", "label": str(i % 3)} for i in range(25)]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    written(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)))
+    for path in sorted(tmp_path.iterdir()):
+        shares, tables = zip(*read_chunks(path, rows=10), strict=True)
+        assert [len(table) for table in tables] == [10, 10, 5]
+        assert pd.concat(tables).to_dict("records") == rows
+        assert sorted(shares) == list(shares) and shares[-1] == 1
+
+
+@pytest.mark.parametrize("name, content, line", BROKEN.values(), ids=BROKEN)
+def test_in_chunks_an_unreadable_row_is_refused_by_its_line(tmp_path, name, content, line):
+    """As strict as whole: also where the rows before it were given out."""
+    with pytest.raises(InputError) as caught:
+        list(read_chunks(written(tmp_path, name, content), rows=1))
+    assert str(caught.value.where) == f"{name}, line {line}"
+
+
+def test_in_chunks_what_is_no_table_is_refused(tmp_path):
+    """Without rows, no Parquet, or with a column that the workbench gives."""
+    for name, content in (
+        ("a.csv", "text,label\n"),
+        ("a.jsonl", "\n\n"),
+        ("a.parquet", b"PAR1 or not"),
+        ("b.csv", "row_id,text\n7,hi\n"),
+    ):
+        with pytest.raises(InputError):
+            list(read_chunks(written(tmp_path, name, content)))
+    pd.DataFrame({"a": []}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="no rows"):
+        list(read_chunks(tmp_path / "b.parquet"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
 from ...errors import InputError
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+CHUNK = 5_000  # rows that are held at once where a whole table need not be
 
 
 def read_rows(path: Path, format: str = "auto") -> pd.DataFrame:
@@ -21,9 +23,38 @@ def read_rows(path: Path, format: str = "auto") -> pd.DataFrame:
     A column `row_id` is added: `r` and the 1-based number of the row in the source, so that
     whatever becomes of a row can be traced to where it came from. InputError names the line.
     """
+    kind = _kind_of(path, format)
+    if kind == "parquet":
+        table = _parquet(path)
+    else:
+        with path.open("rb") as file:
+            rows = list(RECORDS[kind](path, file))
+        table = pd.DataFrame(rows, dtype=object if kind == "csv" else None)
+    _check(path, table.columns, len(table))
+    table.insert(0, "row_id", [f"r{i:07d}" for i in range(1, len(table) + 1)])
+    return table
+
+
+def read_chunks(
+    path: Path, format: str = "auto", rows: int = CHUNK
+) -> Iterator[tuple[float, pd.DataFrame]]:
+    """The same rows, `rows` at a time, values as they stand there and without a `row_id`.
+
+    Yields the share of the file that has been read, and the table. InputError as `read_rows`, but
+    only when the row is reached: what came before may have been used by then.
+    """
+    kind, n = _kind_of(path, format), 0
+    read = _parquet_chunks(path, rows) if kind == "parquet" else _text_chunks(path, kind, rows)
+    for share, table in read:
+        n += len(table)
+        _check(path, table.columns, n)
+        yield share, table
+    _check(path, [], n)
+
+
+def _kind_of(path: Path, format: str) -> str:
     kind = FORMATS.get(path.suffix.lower()) if format == "auto" else format
-    readers = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
-    if kind not in readers:
+    if kind not in FORMATS.values():
         raise InputError(
             "The data file has a format that the workbench does not read.",
             where=path.name,
@@ -32,18 +63,26 @@ def read_rows(path: Path, format: str = "auto") -> pd.DataFrame:
         )
     if not path.is_file():
         raise InputError("The data file is not there, or is no file.", where=path)
-    table = readers[kind](path)
-    if table.empty:
+    return kind
+
+
+def _check(path: Path, columns: Iterable[str], rows: int) -> None:
+    if not rows:
         raise InputError("The data file has no rows.", where=path.name)
-    if "row_id" in table:
+    if "row_id" in columns:
         raise InputError(
             "The data has a column with a name that the workbench gives.",
             where=path.name,
             given="row_id",
             next_step="Rename it, for example to `source_id`.",
         )
-    table.insert(0, "row_id", [f"r{i:07d}" for i in range(1, len(table) + 1)])
-    return table
+
+
+def _text_chunks(path: Path, kind: str, rows: int) -> Iterator[tuple[float, pd.DataFrame]]:
+    with path.open("rb") as file:
+        records, size = RECORDS[kind](path, file), path.stat().st_size
+        while taken := list(islice(records, rows)):
+            yield file.tell() / size, pd.DataFrame(taken, dtype=object)
 
 
 def _refuse(path: Path, line: int, expected: str, given: object) -> InputError:
@@ -57,20 +96,20 @@ def _refuse(path: Path, line: int, expected: str, given: object) -> InputError:
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
     """Numbered lines, so that an encoding error has a line number too."""
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, raw in enumerate(file, start=1):
         if b"\0" in raw:
             raise _refuse(path, number, "text", "a NUL byte")
         try:
-            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise _refuse(path, number, "UTF-8 text", error) from None
+        yield number, text.removesuffix("\n").rstrip("\r")
 
 
-def _csv(path: Path) -> pd.DataFrame:
-    reader = csv.reader((f"{line}\n" for _, line in _lines(path)), strict=True)
-    rows: list[list[str]] = []
+def _csv(path: Path, file: BinaryIO) -> Iterator[dict[str, str]]:
+    reader = csv.reader((f"{line}\n" for _, line in _lines(path, file)), strict=True)
     header: list[str] | None = None
     while True:
         # A quote that is never closed is noticed at the end of the file; named is where it opened.
@@ -80,7 +119,7 @@ def _csv(path: Path) -> pd.DataFrame:
         except csv.Error as error:
             raise _refuse(path, line, "well-formed CSV", error) from None
         if row is None:
-            return pd.DataFrame(rows, columns=header, dtype=object)
+            return
         if header is None:
             header = row
             if len(set(header)) != len(header) or not all(header):
@@ -88,12 +127,12 @@ def _csv(path: Path) -> pd.DataFrame:
         elif row and len(row) != len(header):
             raise _refuse(path, line, f"{len(header)} fields", f"{len(row)} fields")
         elif row:
-            rows.append(row)
+            yield dict(zip(header, row, strict=True))
 
 
-def _jsonl(path: Path) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for number, line in _lines(path):
+def _jsonl(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
+    first: dict[str, Any] | None = None
+    for number, line in _lines(path, file):
         if not line.strip():
             continue
         try:
@@ -105,11 +144,14 @@ def _jsonl(path: Path) -> pd.DataFrame:
             raise _refuse(path, number, expected, _kind(error)) from None
         if not isinstance(row, dict):
             raise _refuse(path, number, "one JSON object a line", type(row).__name__)
-        if rows and row.keys() != rows[0].keys():
-            odd = sorted(set(row) ^ set(rows[0]))
+        first = row if first is None else first
+        if row.keys() != first.keys():
+            odd = sorted(set(row) ^ set(first))
             raise _refuse(path, number, "the same fields as the first row", f"differs in {odd}")
-        rows.append(row)
-    return pd.DataFrame(rows)
+        yield row
+
+
+RECORDS = {"csv": _csv, "jsonl": _jsonl}
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,13 +173,29 @@ def _kind(error: Exception) -> str:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    """Every stored column as a column: an index that pandas put aside would be data lost."""
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path).to_pandas(ignore_metadata=True)
+        return _plain(parquet.read_table(path))
     except Exception as error:  # pyarrow raises many kinds; all mean an unreadable file
         raise _refuse(path, 0, "a Parquet file", type(error).__name__) from None
-    table = table.drop(columns=[name for name in table if str(name).startswith("__index_level_")])
-    coded = table.select_dtypes("category").columns
-    return table.astype(dict.fromkeys(coded, object))
+
+
+def _parquet_chunks(path: Path, rows: int) -> Iterator[tuple[float, pd.DataFrame]]:
+    from pyarrow import Table, parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            done, total = 0, file.metadata.num_rows
+            for batch in file.iter_batches(rows):
+                done += batch.num_rows
+                yield done / total, _plain(Table.from_batches([batch]))
+    except Exception as error:  # of whatever kind; those of who takes the rows do not arrive here
+        raise _refuse(path, 0, "a Parquet file", type(error).__name__) from None
+
+
+def _plain(table: Any) -> pd.DataFrame:
+    """Every stored column as a column: an index that pandas put aside would be data lost."""
+    held = table.to_pandas(ignore_metadata=True)
+    held = held.drop(columns=[name for name in held if str(name).startswith("__index_level_")])
+    return held.astype(dict.fromkeys(held.select_dtypes("category").columns, object))

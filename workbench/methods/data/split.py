@@ -1,110 +1,59 @@
-"""Deduplicate, split by group, and look for leaks: the smallest honest form of each."""
+"""Divide the rows into sets, and take out of each what stands in one that judges it."""
 
 from __future__ import annotations
 
 import random
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from ...errors import InputError
+from .leaks import SETS, find_leaks
+from .leaks.findings import STRENGTH
+from .leaks.structure import moments
 
-_MARK = re.compile(r"[^\w\s]|_")
-_SPACE = re.compile(r"\s+")
-
-SETS = ("train", "dev", "locked")
-GIVEN = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("dev", "validation", "valid", "val"), "dev"),
-    **dict.fromkeys(("locked", "test"), "locked"),
-}
+LEFT_OUT = "left out"
+"""In place of a set: a later row of a group that stands in an earlier set."""
+GIVEN = {"train": "train", "training": "train", "locked": "locked", "test": "locked",
+         "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev"}  # fmt: skip
 """What a column that already names sets may say, in any case."""
 
 
-def _lower(text: str) -> str:
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
-
-
-def _bare(text: str) -> str:
-    lower = _lower(text)
-    # Emoji, currencies and the vowel signs of many scripts carry meaning and are no punctuation.
-    return _SPACE.sub(" ", _MARK.sub(_unless_mark, lower)).strip() or lower
-
-
-def _unless_mark(match: re.Match[str]) -> str:
-    kind = unicodedata.category(match[0])
-    return "" if kind.startswith("P") or kind == "Cf" else match[0]
-
-
-# Each weaker than the one before; a leak is reported under the first that finds it.
-NORMALISERS: dict[str, Callable[[str], str]] = {
-    "stripped": str.strip,
-    "lower-cased": _lower,  # and every run of white space is one space
-    "punctuation removed": _bare,
-}
-
-
-def deduplicate(
-    table: pd.DataFrame, text: str, label: str, within: str | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep the first of rows whose text is equal but for case, punctuation and spaces.
-
-    `within` names a column that already divides the rows: only rows of one part repeat each other.
-    Returns (kept, removed); removed rows name the row they repeat, and whether the labels differ.
-    """
-    keys = [table[text].map(_bare)] + ([table[within]] if within else [])
-    first = table.groupby(keys, sort=False, dropna=False)["row_id"].transform("first")
-    repeated = first != table["row_id"]
-    label_of = table.set_index("row_id")[label]
-    removed = table.loc[repeated, list(dict.fromkeys(["row_id", text, label]))].copy()
-    removed["same_as"] = first[repeated]
-    removed["reason"] = [
-        "duplicate" if label_of[same] == own else "duplicate with another label"
-        for same, own in zip(removed["same_as"], removed[label], strict=True)
-    ]
-    return table[~repeated].reset_index(drop=True), removed.reset_index(drop=True)
-
-
 def split(
-    table: pd.DataFrame,
-    label: str,
-    *,
-    group: str | None = None,
-    given: str | None = None,
-    dev: float = 0.15,
-    locked: float = 0.25,
-    seed: int = 0,
-) -> pd.Series:
+    table: pd.DataFrame, label: str, *, group: str | None = None, given: str | None = None,
+    dev: float = 0.15, locked: float = 0.25, seed: int = 0, time: str | None = None,
+) -> pd.Series:  # fmt: skip
     """A set (train, dev or locked) for every row, stratified by label, groups never divided.
 
     A class of at least three groups (rows, without `group`) stands in every set, wherever one
     group holds one class. `given` names a column that already says which rows are for what
     (`GIVEN`): it is followed, and where it names no dev rows, the share `dev` of its training rows
-    becomes them. InputError when it says anything else, or a set comes out empty.
+    becomes them. `time` names a column by which to divide instead: train before dev before locked,
+    rows of one moment never divided, so that shares are met as closely as ties allow and classes
+    not balanced. With `group` too, a group belongs to the set of its first row, and what it has
+    after that set's end is `LEFT_OUT`: neither learned from nor judged by.
+    InputError when `given` says anything else, or a set comes out empty.
     """
     shares = {"train": 1 - dev - locked, "dev": dev, "locked": locked}
-    said = _said(table, given) if given else pd.Series("train", index=table.index)
+    assigned = pd.Series("train", index=table.index)
     if given:
-        shares = {"train": 1 - dev, "dev": dev}
-    assigned = said
-    if not (said == "dev").any():
-        free = said == "train"
-        owner = table.loc[free, group].astype(str) if group else table.loc[free, "row_id"]
-        places = _assign(table.loc[free, label].tolist(), owner.tolist(), shares, seed)
-        assigned = said.copy()
-        assigned[free] = places
+        assigned, shares = _said(table, given), {"train": 1 - dev, "dev": dev}
+    if not (assigned == "dev").any():
+        free = assigned == "train"
+        rows = table[free]
+        owner = rows[group].astype(str) if group else rows["row_id"]
+        if time:
+            assigned[free] = _in_time(moments(rows, time), owner, shares)
+        else:
+            assigned[free] = _assign(rows[label].tolist(), owner.tolist(), shares, seed)
     empty = [name for name in SETS if not (assigned == name).any()]
     if empty:
         raise InputError(
-            f"The split leaves no row for: {', '.join(empty)}.",
-            where="20_dataset",
-            expected="rows in train, dev and locked",
+            f"The split leaves no row for: {', '.join(empty)}.", where="20_dataset",
+            expected="rows in train, dev and locked", next_step="Bring more rows, or other shares.",
             given=f"{len(table)} rows, shares dev={dev}, locked={locked}",
-            next_step="Bring more rows, or other shares.",
-        )
+        )  # fmt: skip
     return assigned
 
 
@@ -116,10 +65,20 @@ def _said(table: pd.DataFrame, given: str) -> pd.Series:
         raise InputError(
             f"{int(unknown.sum())} rows do not say which set they belong to.",
             where=f"column `{given}`, rows {', '.join(table.loc[unknown, 'row_id'].head(5))}",
-            expected=", ".join(GIVEN),
-            given=repr(table.loc[unknown, given].iloc[0]),
-        )
+            expected=", ".join(GIVEN), given=repr(table.loc[unknown, given].iloc[0]),
+        )  # fmt: skip
     return said.map(GIVEN)
+
+
+def _in_time(when: pd.Series, owner: pd.Series, shares: dict[str, float]) -> pd.Series:
+    """Each row's set by its moment; `LEFT_OUT` where its group began in an earlier one."""
+    ordered, names = when.sort_values(ignore_index=True), list(shares)
+    ends = np.cumsum([shares[name] for name in names])[:-1] * len(when)
+    # A moment that lies across a cut goes to the later set whole.
+    cuts = ordered[ends.round().astype(int).clip(max=len(when) - 1)]
+    number = pd.Series(np.searchsorted(cuts, when, side="right"), when.index)
+    began = number.groupby(owner).transform("min")
+    return number.map(dict(enumerate(names))).where(number == began, LEFT_OUT)
 
 
 def _assign(labels: list, owners: list[str], shares: dict[str, float], seed: int) -> list[str]:
@@ -135,10 +94,8 @@ def _assign(labels: list, owners: list[str], shares: dict[str, float], seed: int
     for owner, held in of_group.items():
         for label in held:
             groups_of.setdefault(label, []).append(owner)
-    wanted = {
-        name: Counter({label: share * n for label, n in Counter(labels).items()})
-        for name, share in shares.items()
-    }
+    counts = Counter(labels).items()
+    wanted = {name: Counter({one: p * n for one, n in counts}) for name, p in shares.items()}
     placed: dict[str, str] = {}
     chance = random.Random(seed)
     for label in sorted(groups_of, key=lambda one: (len(groups_of[one]), str(one))):
@@ -162,54 +119,19 @@ def _needing(label: object, wanted: dict[str, Counter], seen: set[str], left: in
     return max(wanted, key=lambda name: (wanted[name][label], wanted[name].total()))
 
 
-def unleak(table: pd.DataFrame, text: str, label: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Drop rows of train and dev whose normalised text stands in a set that judges them.
+def unleak(
+    table: pd.DataFrame, text: str, label: str, found: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Drop the weaker row of every finding of `found`; without it, of equal normalised texts.
 
-    Returns (kept, removed), removed as `deduplicate` gives it.
+    Returns (kept, removed); removed rows have row_id, text, label, the reason and, in `same_as`,
+    the row of the strongest set that each was found beside.
     """
-    key = table[text].map(_bare)
-    rank = table["set"].map({name: number for number, name in enumerate(SETS)})
-    strongest = rank.groupby(key).transform("max")
-    leaks = rank < strongest
-    judge = table["row_id"].where(~leaks).groupby(key).transform("first")
+    found = find_leaks(table, text) if found is None else found
+    order = found["right_set"].map(STRENGTH.index).sort_values(ascending=False, kind="stable")
+    worst = found.loc[order.index].drop_duplicates("left_id").set_index("left_id")
+    leaks = table["row_id"].isin(worst.index)
     removed = table.loc[leaks, list(dict.fromkeys(["row_id", text, label]))].copy()
-    removed["same_as"] = judge[leaks]
+    removed["same_as"] = removed["row_id"].map(worst["right_id"])
     removed["reason"] = "stands in a set that judges it"
     return table[~leaks].reset_index(drop=True), removed.reset_index(drop=True)
-
-
-def find_leaks(table: pd.DataFrame, text: str, group: str | None = None) -> pd.DataFrame:
-    """Pairs of rows in different sets with equal text (per normaliser) or equal group.
-
-    One row a pair: kind, left_id, right_id, left_set, right_set, left_text, right_text; left is
-    the weaker set. A pair is counted once, under the strictest normaliser that finds it, so the
-    findings of one normaliser are those of its kind and all kinds before it. Where many rows are
-    equal, each is paired with the first of the other set, so that every row at fault is named
-    and a million pairs of two large groups are not.
-    """
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for name, normalise in NORMALISERS.items():
-        _pairs(table, table[text].map(normalise), f"exact ({name})", text, found)
-    if group:
-        _pairs(table, table[group].astype(str), f"group ({group})", text, found)
-    columns = ["kind", "left_id", "right_id", "left_set", "right_set", "left_text", "right_text"]
-    return pd.DataFrame(list(found.values()), columns=columns)
-
-
-def _pairs(table: pd.DataFrame, key: pd.Series, kind: str, text: str, found: dict) -> None:
-    crossing = table.groupby(key)["set"].transform("nunique") > 1
-    shown = {"row_id": "id", "set": "set", text: "text"}
-    for _, rows in table[crossing].groupby(key[crossing], sort=False):
-        sides = {name: rows[rows["set"] == name][list(shown)].to_dict("records") for name in SETS}
-        for left, right in _crossed([sides[name] for name in SETS if sides[name]]):
-            facts = {f"left_{to}": left[name] for name, to in shown.items()}
-            facts |= {f"right_{to}": right[name] for name, to in shown.items()}
-            found.setdefault((left["row_id"], right["row_id"]), {"kind": kind, **facts})
-
-
-def _crossed(sides: list[list[dict]]) -> Iterator[tuple[dict, dict]]:
-    """Each row of a side with the first of every other side, weaker side left."""
-    for number, weaker in enumerate(sides):
-        for stronger in sides[number + 1 :]:
-            yield from ((weaker[0], right) for right in stronger)
-            yield from ((left, stronger[0]) for left in weaker[1:])

@@ -1,0 +1,72 @@
+"""People and their keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .program import main, stored
+
+
+@main.group()
+def keys() -> None:
+    """The engine's public key, and the keyring of people who sign."""
+
+
+@keys.command("ls")
+@stored
+def keys_ls(store: Any) -> None:
+    """Show the store's public keys and the people of the keyring in force."""
+    click.echo(f"store {store.id} ({store.track}), private keys in {store.keys}")
+    for pem in store.public_keys:
+        click.echo(pem.strip())
+    ring = store.keyring()
+    known = (
+        f"keyring version {ring.number}" if ring.persons else "no keyring yet: workbench keys add"
+    )
+    click.echo(known)
+    for person in ring.persons:
+        for key in person.keys:
+            state = f"revoked {key.revoked.at}: {key.revoked.reason}" if key.revoked else "valid"
+            click.echo(f"  {person.id}  {person.name} <{person.email}>  {', '.join(person.roles)}  "
+                       f"{state}  {key.public.split()[1][-16:]}")  # fmt: skip
+
+
+@keys.command("add")
+@stored
+@click.option("--id", "person_id", required=True, help="Short name of the person.")
+@click.option("--name", required=True, help="Printed name.")
+@click.option("--email", required=True)
+@click.option("--role", "roles", multiple=True, required=True, help="Repeat; first: keyholder.")
+@click.option("--public-key", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--valid-days", type=int, default=365, show_default=True)
+@click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True,
+              help="SSH key of a keyholder; the first version signs itself.")  # fmt: skip
+def keys_add(
+    store: Any, person_id: str, name: str, email: str, roles: tuple[str, ...], public_key: Path,
+    valid_days: int, sign_with: Path,
+) -> None:  # fmt: skip
+    """Enter a person and their SSH public key into a new version of the keyring."""
+    from ..record import clock, keyring
+
+    now = clock.now()
+    until = clock.text(clock.parse(now) + timedelta(days=valid_days))
+    key = keyring.Key(public=public_key.read_text().strip(), valid_from=now, valid_until=until)
+    someone = keyring.Person(id=person_id, name=name, email=email, roles=roles, keys=(key,))
+    ring = store.update_keyring(store.keyring().add(someone), sign_with)
+    click.echo(f"✓ keyring version {ring.number}, {len(ring.persons)} people")
+
+
+@keys.command("revoke")
+@stored
+@click.option("--public-key", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--reason", required=True)
+@click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True)
+def keys_revoke(store: Any, public_key: Path, reason: str, sign_with: Path) -> None:
+    """Say that a key no longer counts, from now on."""
+    version = store.keyring().revoke(public_key.read_text().strip(), reason)
+    ring = store.update_keyring(version, sign_with)
+    click.echo(f"✓ keyring version {ring.number}")

@@ -1,0 +1,92 @@
+"""`workbench show RECORD --row ID`: one row, from the model back to its source.
+
+Answers, for a row that a model saw: from where, on which terms, under which class and legal basis,
+through which code, decided by whom. Rows are encrypted, so the ledger says first that they are read.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..policy import lineage_rows
+from ..record.lineage import Graph
+from ..record.store import Record, Store
+from .inputs import OUTPUTS, SEALED_SUFFIX
+
+LINEAGE = "lineage.parquet"
+
+
+def trace(store: Store, record: Record, row_id: str, who: str) -> dict[str, Any]:
+    """What the records say about one row of the dataset that `record` is, or stands on.
+
+    InputError when no dataset is among its ancestors, or the dataset knows no such row.
+    """
+    dataset = dataset_of(store, record)
+    facts = _facts(store, dataset)
+    rows = read_rows(store, dataset, LINEAGE, who)
+    steps = lineage_rows.trace(rows, row_id)
+    if not steps:
+        raise InputError(
+            "The dataset has no such row.",
+            where=dataset.ref,
+            expected="an id as in train.parquet, such as r0000001",
+            given=row_id,
+        )
+    manifest = json.loads(dataset.file(f"{OUTPUTS}manifest.json").read_text(encoding="utf-8"))
+    code = {one["step"]: {"why": one["why"], "code": one["code_sha256"]} for one in manifest}
+    return {
+        "row": row_id,
+        "dataset": dataset.ref,
+        "source": {"file": facts["path"], "registry": facts.get("sources", [])},
+        "classified_by": facts["classified_by"],
+        "columns": {
+            name: {key: column.get(key) for key in ("class", "legal_basis", "purpose", "owner")}
+            for name, column in facts["columns"].items()
+        },
+        "steps": [step | code.get(step["step"], {}) for step in steps],
+    }
+
+
+def dataset_of(store: Store, record: Record) -> Record:
+    """The record with the rows: `record` itself, or the one that it stands on."""
+    graph = Graph.from_store(store)
+    for digest in [record.digest, *sorted(graph.ancestors(record.digest))]:
+        found = graph.records.get(digest)
+        names = {subject.name for subject in found.statement.subject} if found else set()
+        if names & {OUTPUTS + LINEAGE, OUTPUTS + LINEAGE + SEALED_SUFFIX}:
+            return found
+    raise InputError(
+        "The record stands on no dataset with row lineage.",
+        where=record.ref,
+        expected="a record of 20_dataset, or one that was made from it",
+    )
+
+
+def _facts(store: Store, dataset: Record) -> dict[str, Any]:
+    """The declaration of the data, as the intake froze it for this dataset."""
+    graph = Graph.from_store(store)
+    for item in graph.inputs(dataset):
+        intake = graph.records.get(item.record or "")
+        if intake and item.name == f"{OUTPUTS}data.json":
+            return json.loads(intake.file(item.name).read_text(encoding="utf-8"))
+    raise InputError("The dataset's intake is not in this store.", where=dataset.ref)
+
+
+def read_rows(store: Store, record: Record, table: str, who: str) -> list[dict[str, Any]]:
+    """Rows of a record's table, decrypted after the ledger says that they are read."""
+    import pyarrow.parquet as parquet
+
+    sealed = OUTPUTS + table + SEALED_SUFFIX
+    encrypted = record.encrypted(sealed)
+    if not encrypted:
+        return parquet.read_table(record.file(OUTPUTS + table)).to_pylist()
+    body = {"record": record.digest, "files": [sealed], "who": who}
+    store.ledger.append("rows-read", body)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / table
+        store.cipher.decrypt(record.file(sealed), plain, encrypted["snapshot"])
+        return parquet.read_table(plain).to_pylist()
