@@ -96,7 +96,9 @@ def sign_classes(project: Project, store: Store) -> None:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)]
         subprocess.run(words, check=True)
     if not store.keyring().persons:
-        held = keyring.Key(public=key.with_suffix(".pub").read_text().strip(), valid_from=clock.now())
+        held = keyring.Key(
+            public=key.with_suffix(".pub").read_text().strip(), valid_from=clock.now()
+        )
         steward = keyring.Person(id="steward", name=STEWARD, email="steward@northway.example",
                                  roles=("keyholder", "data_steward"), keys=(held,))  # fmt: skip
         store.update_keyring(store.keyring().add(steward), key)

@@ -43,8 +43,15 @@ def test_anything_but_passed_refuses_and_is_named(verdict):
         (Policy.parse({"version": 1}), [], None, "no gate blocks"),
         (None, [], None, "no gate blocks"),
         (Policy.parse({"version": 1}), GOVERNED, None, "no gate blocks"),
-        *[(POLICY, [PASSED, *GOVERNED[:i], *GOVERNED[i + 1 :]], None, f"{list(GATES)[i]}: no verdict")
-          for i in range(len(GATES))],
+        *[
+            (
+                POLICY,
+                [PASSED, *GOVERNED[:i], *GOVERNED[i + 1 :]],
+                None,
+                f"{list(GATES)[i]}: no verdict",
+            )
+            for i in range(len(GATES))
+        ],
         (POLICY, [PASSED], "criteria came late", "criteria came late"),
     ],
 )

@@ -162,9 +162,11 @@ def test_a_kernel_that_writes_its_own_verdicts_is_overruled(done):
 CLAIM = """
 from workbench.policy import gates
 from workbench.policy.criteria import Policy
+from workbench.policy.looks import Looks
 policy = Policy.parse(json.loads(given["criteria"].read_text()))
 read = lambda table: pq.read_table(out / table).to_pylist()
-claims = [one.as_dict() for one in gates.judge(policy, "40_functional", read)]
+looks = Looks(**facts["looks"])
+claims = [one.as_dict() for one in gates.judge(policy, "40_functional", read, looks=looks)]
 """
 WRITE = "(out / 'claims.json').write_bytes(canonical(claims))"
 
@@ -239,7 +241,7 @@ def test_inputs_that_change_while_a_stage_runs_spoil_its_result(lab, monkeypatch
         return ran
 
     monkeypatch.setattr(runner, "execute", swap)
-    lab.stage("10_intake", inputs={"data": "usecase:data"}, cells=[], commits={})
+    lab.stage("10_intake", inputs={"data": "usecase:data"}, cells=[], commits={}, rows=[])
     told = lab.cli("run", "--until", "10_intake")
     assert told.code == 6 and "messages.csv" in told.err
     assert not lab.store().records()
@@ -275,3 +277,13 @@ def test_an_interruption_after_the_last_cell_is_not_lost(lab, monkeypatch):
     assert told.code == 2 and "interrupted" in told.err
     error = lab.record("05_inspection").statement.predicate.workbench_error
     assert error["outcome"] == "interrupted" and len(lab.store().records()) == 1
+
+
+def test_a_stage_that_reads_rows_of_persons_must_say_which_outputs_hold_them(lab):
+    """Else what it writes about them would be stored in the clear; refused before it runs."""
+    lab.stage("30_adapt")
+    path = lab.usecase / "stages" / "30_adapt.ipynb"
+    path.write_text(path.read_text().replace('"rows": []', '"row": []'))
+    told = lab.cli("run", "--until", "30_adapt")
+    assert told.code == 1 and "does not say which outputs" in told.err
+    assert not lab.store().records("30_adapt")

@@ -29,7 +29,7 @@ def new(path: Path, template: str, **given: Any) -> None:
     made = scaffold.new(path, template, **given)
     click.echo(f"✓ {made} is ready.")
     if given["data"]:
-        click.echo(f"  Next: workbench classify -u {made} --by 'Your Name' --rest CLASS")
+        click.echo(f"  Next: workbench classify -u {made}")
     click.echo(f"  Then: workbench run -u {made}")
 
 

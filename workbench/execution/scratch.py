@@ -44,7 +44,9 @@ def open_stage(pipeline: Pipeline, name: str, target: Path) -> Path:
                 pipeline.records[earlier.name] = found[-1]
     step = pipeline.step(stage)
     who = actor(pipeline.project.root)
-    looks = _tell(pipeline.store, stage, step.inputs, who["name"], pipeline.project.policy.look_budget)
+    looks = _tell(
+        pipeline.store, stage, step.inputs, who["name"], pipeline.project.policy.look_budget
+    )
     place = _fresh(target / name)
     place.mkdir(parents=True)
     where = {}
@@ -67,7 +69,9 @@ def _tell(store: Store, stage: Stage, inputs: dict[str, Input], who: str, budget
     records = sorted({item.record for item in inputs.values() if item.snapshot and item.record})
     if records:
         store.ledger.append("rows-read", {"stage": stage.name, "records": records, "who": who})
-    return commitments.look(store, inputs, budget, run=None, stage=stage.name, who=who, why="cell by cell")
+    return commitments.look(
+        store, inputs, budget, run=None, stage=stage.name, who=who, why="cell by cell"
+    )
 
 
 def _needed(pipeline: Pipeline, stage: Stage) -> set[str]:

@@ -115,7 +115,9 @@ def _looks(stage: Stage) -> list[str]:
     if "look" not in held:
         return []
     look, budget = (int(held[name]["value"]) for name in ("look", "look_budget"))
-    text = f"This was look {look} of {budget} at the locked set; the intervals hold over all {budget}."
+    text = (
+        f"This was look {look} of {budget} at the locked set; the intervals hold over all {budget}."
+    )
     return ["", text]
 
 

@@ -189,6 +189,11 @@ def test_sets_by_time_keep_the_latest_for_the_judge(opened):
     assert ends.loc["train", "max"] < ends.loc["dev", "min"] <= ends.loc["dev", "max"]
     assert ends.loc["dev", "max"] < ends.loc["locked", "min"]
     assert dataset.leaks(stage, rows, near=1.0).empty
+    written(stage, rows)
+    figures = json.loads((stage.outputs / "figures.json").read_text())
+    assert figures["oldest_row"]["value"].startswith(
+        "2026-01-01T00:00:00"
+    )  # retention starts there
 
 
 def test_sets_by_time_need_a_column_of_times(opened):

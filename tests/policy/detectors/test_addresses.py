@@ -260,7 +260,8 @@ def test_an_address_of_any_country_is_one_finding(country, frame):
         "Chapter 12, 2019 Edition", "On May 14, 2019 Apple said", "Windows 10, 3000 Users",
         "Boeing 747, 1500 Passengers", "In June 12, 2021 Paris hosted it", "7 Eleven, Tokyo",
         "Formula 1, 2021 Monaco", "World War 2, 1945 Berlin", "Euro 2020, 2021 London",
-        "Room 12, 2019 Paris", "gate 12 at the airport", "take the tie 12 off", "the Box 12, 2000 Units",
+        "Room 12, 2019 Paris", "gate 12 at the airport", "take the tie 12 off", 
+        "the Box 12, 2000 Units",
         "TOP 10 SONGS OF 2019", "Love Street is a song", "Via 2 friends I heard",
     ],
 )  # fmt: skip

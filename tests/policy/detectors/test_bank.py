@@ -75,3 +75,42 @@ def test_a_wallet_is_checked():
         assert spans(f"send to {wallet}", "CRYPTO") == [wallet]
         assert spans(f"send to {wallet[:-1]}z", "CRYPTO") == []
     assert spans("0x" + "ab" * 20, "CRYPTO") == ["0x" + "ab" * 20]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("from 12-34-56 12345678 to 65-43-21 87654321", ["12-34-56 12345678", "65-43-21 87654321"]),
+        ("my account (sort code 12-34-56) is closed", ["12-34-56"]),
+        ("a/c 12345678 (12-34-56)", ["12345678", "12-34-56"]),
+        ("the account number should be 12345678", ["12345678"]),
+        ("account 87654321 is wrong, it should be 12345678", ["87654321", "12345678"]),
+        ("the account that you hold for me is wrong, should be 12345678", ["12345678"]),
+        ("sort codes 12-34-56 and 65-43-21", ["12-34-56", "65-43-21"]),
+        ("account 12345678, order 87654321", ["12345678"]),
+        ("order 12345678 and 87654321", []),
+        ("order 87654321 should be 12345678", []),
+    ],
+)
+def test_the_second_of_two_joined_accounts_needs_no_word_of_its_own(text, numbers):
+    """But the first does, and another word between them ends it."""
+    assert spans(text, "BANK_ACCOUNT") == numbers
+
+
+@pytest.mark.parametrize(
+    "card", ["4222222222222", "4222 2222 22222", "4222-2222-2222-2", "4222 222 222 222"]
+)
+def test_an_old_visa_of_thirteen_digits_is_found(card):
+    """In each of its groupings; not when its check digit is wrong."""
+    assert spans(f"my card {card}", "CREDIT_CARD") == [card]
+    assert spans(f"my card {card[:-1]}3", "CREDIT_CARD") == []
+
+
+@pytest.mark.parametrize("between", [" and ", " to ", ", "])
+def test_an_iban_after_another_is_found_whole(between):
+    """Spaced ones too, where the words between could be letters of the first."""
+    for pair in (
+        ["GB29 NWBK 6016 1331 9268 19", "DE89 3704 0044 0532 0130 00"],
+        ["NO9386011117947", "BE68539007547034"],
+    ):
+        assert spans(f"from {between.join(pair)} please", "IBAN_CODE") == pair

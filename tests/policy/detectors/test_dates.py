@@ -82,3 +82,19 @@ def test_the_word_speaks_for_the_next_date_only():
     """Whoever was born then was hired later."""
     text = "born 3 May 1980, hired 4 June 2010"
     assert spans(text, "DATE_OF_BIRTH") == ["3 May 1980"] and spans(text) == ["4 June 2010"]
+
+
+@pytest.mark.parametrize(
+    ("text", "births"),
+    [
+        ("b. 19/04/1969", ["19/04/1969"]),
+        ("J. Smith (b. 19 April 1969)", ["19 April 1969"]),
+        ("born: 3 May 1980", ["3 May 1980"]),
+        ("date of birth should be 3 May 1980, not 5 May", ["3 May 1980", "5 May"]),
+        ("paid 3 May 1980, not 5 May", []),
+        ("plan b, 3 May 1980", []),
+    ],
+)
+def test_a_corrected_birth_is_one_too(text, births):
+    """The day that is wrong was on somebody's record as a birth; other corrections are dates."""
+    assert spans(text, "DATE_OF_BIRTH") == births

@@ -268,3 +268,7 @@ def write(stage: Stage, rows: Rows, found: pd.DataFrame, meaning: Meaning) -> No
     for name in splitting.SETS:
         stage.figure(f"rows_{name}", int((table["set"] == name).sum()))
     stage.figure("rows_removed", len(rows.removed))
+    if data.time:  # retention counts from the oldest row, where that is known
+        when = pd.to_datetime(table[data.time].astype(str), "coerce", utc=True, format="ISO8601")
+        if when.notna().all():
+            stage.figure("oldest_row", when.min().isoformat())

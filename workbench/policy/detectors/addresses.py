@@ -15,10 +15,14 @@ _OF = (
     r"|et) )"
 )
 _NAME = rf"{_OF}{{0,2}}{_CAP}(?:[ -]{_OF}{{0,2}}{_CAP}){{0,3}}"
-_NUMBER = r"\d{1,5}(?:[-/]\w{1,4}\b){0,2}(?: ?[A-Za-z]\b(?!\. \d)(?: \d{1,2}\b(?! ?\d))?)?(?:\.(?=,| \d/| \d\d?/))?"
+_NUMBER = (
+    r"\d{1,5}(?:[-/]\w{1,4}\b){0,2}(?: ?[A-Za-z]\b(?!\. \d)(?: \d{1,2}\b(?! ?\d))?)?"
+    r"(?:\.(?=,| \d\d?/))?"
+)
 _UK = r"[A-PR-UWYZ][A-HK-Y]?\d[\dA-HJKPSTUW]? ?\d[ABD-HJLNP-UW-Z]{2}"
 _LETTERED = (  # British, Canadian, Irish
-    rf"(?:{_UK}|[ABCEGHJ-NPRSTVXY]\d[A-Z] ?\d[A-Z]\d|[AC-FHKNPRTV-Y]\d[\dW] [\dAC-FHKNPRTV-Y]{{4}})\b"
+    rf"(?:{_UK}|[ABCEGHJ-NPRSTVXY]\d[A-Z] ?\d[A-Z]\d|"
+    r"[AC-FHKNPRTV-Y]\d[\dW] [\dAC-FHKNPRTV-Y]{4})\b"
 )
 _CODE = rf"(?:{_LETTERED}|[1-9]\d{{3}} ?(?!SA|SD|SS|AM|PM)[A-Z]{{2}}\b)"
 _DIGITS = r"(?:[A-Z]{1,2}-)?(?:\d{3} \d\d|\d\d-\d{3}|\d{4}-\d{3}|\d{3,6})(?!\w|-\d)"
@@ -26,14 +30,16 @@ _US = r"[A-Z]{2},? \d{5}(?:-\d{4})?\b"
 _TOWN = rf"(?!{_CODE})(?:'s-)?{_CAP}(?:[ -]{_OF}?(?!{_CODE}){_CAP}){{0,2}}"
 _UNIT = (
     r"(?:(?i:apt|apartment|suite|ste|unit|flat|room|floor|level|building|bldg|b[âa]t|bte|bus|top|m)"
-    r"\b\.? ?#?(?:\d\w{0,4}|[A-Z]\d{0,3})\b|#\d{1,5}\b|\d/\d\d?\b|(?i:s/n)\b|\d{1,2}(?:\.[ºª]|[º°ª.])? ?"
+    r"\b\.? ?#?(?:\d\w{0,4}|[A-Z]\d{0,3})\b|#\d{1,5}\b|\d/\d\d?\b|(?i:s/n)\b|"
+    r"\d{1,2}(?:\.[ºª]|[º°ª.])? ?"
     r"(?:[A-D]|Esq|Dto|Dta|izq|dcha|tv|th|mf)\b\.?)"
 )
 _STREET = re.compile(
     rf"(?<![\w.,/-])(?:{_UNIT},? )?(?:"
     # 4 Hillcrest, Oakham LE15 6QT; 31 Old Mill, Danbury CT 06810; 5/12 Banksia, Newtown NSW 2042
     rf"\d{{1,5}}[A-Za-z]?(?:[-/]\d+)?,? (?:(?:{_UNIT}|{_OF}?{_CAP}\.?|\d{{1,3}}(?:st|nd|rd|th)?\b)"
-    rf"(?:, ?\n? ?| ?\n ?| )){{1,9}}+(?:{_LETTERED}|(?<=[ \n,][A-Z]{{2}}[ \n])\d{{5}}(?:-\d{{4}})?\b"
+    rf"(?:, ?\n? ?| ?\n ?| )){{1,9}}+"
+    rf"(?:{_LETTERED}|(?<=[ \n,][A-Z]{{2}}[ \n])\d{{5}}(?:-\d{{4}})?\b"
     r"|(?<=USA )\d{5}\b|(?<=NSW |VIC |QLD |TAS |ACT | WA | SA | NT )\d{4}\b)"
     # 221B Baker Street, 5 W 42nd St, 12 Broadway
     rf"|\d{{1,6}}[A-Za-z]?(?:[-/]\d+)?,? (?:Broadway|(?:(?:{_CAP}\.?|\d{{1,3}}(?:st|nd|rd"
@@ -46,7 +52,8 @@ _STREET = re.compile(
     # Hauptstraße 12, Lange Straße 4, Keizersgracht 5, Storgatan 3, Kossuth Lajos utca 12.
     rf"|(?:(?:{_CAP}[ -]){{1,3}}[^\W\d_]{{0,30}}?|(?=[{UPPER}])[^\W\d_]{{2,30}}?)"
     r"(?i:straße|strasse|str\.|weg|platz|allee|gasse|damm|ufer|chaussee|steig|straat|laan|plein"
-    r"|gracht|kade|dijk|steeg|gatan|gate|gata|gränd|torget|vägen|vei(?:en)?|vegen|veje?n?|(?<!bri|ene)gade|allé|stræde|katu"
+    r"|gracht|kade|dijk|steeg|gatan|gate|gata|gränd|torget|vägen|vei(?:en)?|vegen|veje?n?"
+    r"|(?<!bri|ene)gade|allé|stræde|katu"
     rf"|kuja|polku|tie|utca|útja|út|körút|tér|u\.|ulice) {_NUMBER}|(?:Am"
     rf"|An der|Im|In der|Auf der|Zum|Zur|Unter den) {_CAP}(?: {_CAP})? \d{{1,4}}[a-z]?\b"
     # 12 bis, rue de la Paix
@@ -54,10 +61,13 @@ _STREET = re.compile(
     rf"|quai|passage|square|chaussée|route|cours) {_NAME}"
     # Calle de Alcalá, 45; Via Roma 12; Rua Augusta, n.º 5; ul. Długa 5; Chaussée de Namur 77
     r"|(?i:calle|c/|avenida|avda?\.?|plaza|paseo|carrera|carrer|ronda|camino|via|viale|piazza|corso"
-    r"|vicolo|largo|rua|r\.|av\.|strada|travessa|praça|estrada|ul\.|plac|al\.|os\.|pl\.|aleja|náměstí|třída|rue|avenue"
-    rf"|chemin|chaussée|boulevard|jalan) (?:\d{{1,2}} )?{_NAME},? (?:(?:(?i:n[.º°o]{{1,2}}|nr\.?) ?)?"
+    r"|vicolo|largo|rua|r\.|av\.|strada|travessa|praça|estrada|ul\.|plac|al\.|os\.|pl\.|aleja"
+    r"|náměstí|třída|rue|avenue"
+    rf"|chemin|chaussée|boulevard|jalan) (?:\d{{1,2}} )?{_NAME},? "
+    rf"(?:(?:(?i:n[.º°o]{{1,2}}|nr\.?) ?)?"
     rf"{_NUMBER}|s/n\b)"
-    r"|(?i:(?:g?p\.? ?o\.? ?)box|postfach|postbus|apartado(?: postal)?|casella postale) \d[\d ]{0,8}\b"
+    r"|(?i:(?:g?p\.? ?o\.? ?)box|postfach|postbus|apartado(?: postal)?|casella postale)"
+    r" \d[\d ]{0,8}\b"
     # Skolegade 14, 8000 Aarhus; the town must be known when the postcode could be any amount
     rf"|(?P<plain>(?:{_NAME} {_NUMBER}|Box \d{{1,5}})(?=(?:, {_UNIT})?(?P<gap>, ?\n?|\n) ?"
     rf"(?:{_CODE}|(?P<code>{_DIGITS})) (?P<at>{_TOWN})))"

@@ -15,18 +15,20 @@ _S = "[ \u00a0.-]?"
 _CARD = re.compile(
     rf"(?<![\w.])(?<!\d-)(?<!\+\d )(?<!\+\d\d )(?:"
     rf"(?:[456]\d{{3}}|35\d\d|2[2-7]\d\d|8[12]\d\d)(?:{_S}\d{{4}}){{3}}(?:{_S}\d{{3}})?|"
-    rf"3[47]\d\d{_S}\d{{6}}{_S}\d{{5}}|3[0689]\d\d{_S}\d{{6}}{_S}\d{{4}}|4\d{{12}}|"
+    rf"3[47]\d\d{_S}\d{{6}}{_S}\d{{5}}|3[0689]\d\d{_S}\d{{6}}{_S}\d{{4}}|"
+    rf"4\d{{3}}(?:(?:{_S}\d{{3}}){{3}}|(?:{_S}\d{{4}}){{2}}{_S}\d)|"
     rf"3\d{{3}}(?:{_S}\d{{4}}){{2}}{_S}\d{{2,3}}|(?:1800|2131)\d{{11}}|6[25]\d{{15,17}}|"
     rf"(?:50\d\d|5[6-8]\d\d|6304|67\d\d)\d{{8,15}})(?!\w|-\d)"
 )
-_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}")
+# A joining word ends it: what follows may be another one.
+_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?(?!(?:and|to) )[A-Za-z0-9]){11,30}")
 _BIC = re.compile(r"(?<![\w-])[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![\w-])")
 _IFSC = re.compile(r"(?<!\w)[A-Z]{4}0\d{6}(?!\w)")
 _BIC_CUE = re.compile(r"\b(?:bic|swift|iban)\b")
 _ROUTING_CUE = re.compile(r"routing|\baba\b|\brtn\b|transit|wire")
 _ACCOUNT_CUE = re.compile(
     r"(?:\bacc(?:oun)?ts?\b|\bacc\b|\ba/c|\bacct|\biban|konto|compte|cuenta|\bconto\b|rekening|"
-    r"\bconta\b|\bbban|\bclabe|\bccc\b|savings|checking|\bgiro)(?:(?!balance)\D){0,28}$"
+    r"\bconta\b|\bbban|\bclabe|\bccc\b|savings|checking|\bgiro)(?:(?!balance)\D){0,28}(?:\D{0,40}should be\W{1,3})?$"
 )
 _SORT_CUE = re.compile(r"sort ?-?code|\bs/?c\b|\bbsb\b|\bblz\b|bankleitzahl|branch|code banque")
 _SORTED = re.compile(
@@ -34,6 +36,10 @@ _SORTED = re.compile(
     r"number)?[.: ]*)?\d{7,8})?(?![\w/]|[-.]\d)"
 )
 _ACCOUNT = re.compile(r"(?<![\w.,/€$£])\d(?:[ -]?\d){4,19}+(?!\w|[.,:/]\d|[ -]?\d| ?[%€$£])")
+# Between two numbers of which the second is what the first is.
+_JOINED = re.compile(
+    r"[ ,;:.()-]{1,4}(?:(?:and|to|from|not|or|it|is|my|the|other|wrong|should be)[ ,;:.(-]{1,3}){0,6}"
+)
 _WALLET = re.compile(
     r"(?<!\w)(?:0x[0-9a-fA-F]{40}|bc1[ac-hj-np-z02-9]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})(?!\w)"
 )
@@ -76,13 +82,17 @@ def find_accounts(text: str) -> Iterator[Finding]:
             yield Finding("BIC_CODE", match.start(), match.end(), 0.96)
     for match in _IFSC.finditer(text):
         yield Finding("BANK_ACCOUNT", match.start(), match.end(), 0.8)
-    for match in _SORTED.finditer(text):
-        if match["more"] or _SORT_CUE.search(said_before(text, match.start())):
-            yield Finding("BANK_ACCOUNT", match.start(), match.end(), 0.9)
-    for match in _ACCOUNT.finditer(text):
-        score = _account(match[0], said_before(text, match.start()))
-        if score:
-            yield Finding("BANK_ACCOUNT", match.start(), match.end(), score)
+    last = 0
+    numbers = [*_SORTED.finditer(text), *_ACCOUNT.finditer(text)]
+    for match in sorted(numbers, key=lambda one: one.start()):
+        before = said_before(text, match.start(), 80)
+        if match.re is _ACCOUNT:
+            score = _account(match[0], before)
+        else:
+            score = 0.9 if match["more"] or _SORT_CUE.search(before[-40:]) else 0.0
+        if score or (last and _JOINED.fullmatch(text, last, match.start())):
+            yield Finding("BANK_ACCOUNT", match.start(), match.end(), score or 0.8)
+            last = max(last, match.end())
     for match in _WALLET.finditer(text):
         if _is_wallet(match[0]):
             yield Finding("CRYPTO", match.start(), match.end(), 0.95)
@@ -94,10 +104,10 @@ def _account(number: str, before: str) -> float:
     from stdnum.us import rtn
 
     digits = re.sub(r"\D", "", number)
-    if len(digits) == 9 and _ROUTING_CUE.search(before):
+    if len(digits) == 9 and _ROUTING_CUE.search(before[-40:]):
         return 0.95 if rtn.is_valid(digits) else 0.0
     if (len(digits) == 20 and ccc.is_valid(digits)) or (
-        6 <= len(digits) <= 9 and _SORT_CUE.search(before)
+        6 <= len(digits) <= 9 and _SORT_CUE.search(before[-40:])
     ):
         return 0.85
     return 0.8 if len(digits) >= 6 and _ACCOUNT_CUE.search(before) else 0.0

@@ -45,7 +45,8 @@ _MAC = re.compile(
 )  # fmt: skip
 _PHONE = re.compile(
     r"(?<![\w$€£¥#%])(?<!\d[.,:/+-])"
-    r"(?P<number>(?:\+ ?|\((?=\+?[\d -]{1,7}\))\+?)?\d(?:[ .()/\u00a0\u2010-\u2013-]{0,3}\d){6,16}+)(?P<extension>,? ?"
+    r"(?P<number>(?:\+ ?|\((?=\+?[\d -]{1,7}\))\+?)?\d(?:[ .()/\u00a0\u2010-\u2013-]{0,3}\d)"
+    r"{6,16}+)(?P<extension>,? ?"
     r"(?:[x#]|ext(?:ension)?\.?:?) ?\d{1,6})?(?!\w|[,.:]\d| ?[%€$£]|-\w)", re.I,
 )  # fmt: skip
 _CALLED = re.compile(
@@ -59,7 +60,8 @@ _CALLED = re.compile(
 _CALLED_AFTER = re.compile(r"\W{0,2}\((?:m|h|w|mobile|cell|home|work|office|fax|tel)\b")
 COUNTED = re.compile(
     r"\b(?:order|invoice|ref|reference|tracking|isbn|issn|sku|part|serial|ticket|case|transaction|"
-    r"article|item|product|model|batch|lot|version|policy|claim|contract|booking|pages?|pp|doi|imei|ean|"
+    r"article|item|product|model|batch|lot|version|policy|claim|contract|booking|"
+    r"pages?|pp|doi|imei|ean|"
     r"upc|rechnung\w*|bestell\w*|auftrag\w*|commande|facture|pedido|factura|ordine|fattura)"
     r"(?: ?(?:no|nr|num|number|code|id|nummer|n°|reference))?\.?\W{0,3}(?:is|was)? ?$"
 )
@@ -72,11 +74,12 @@ _DATED = re.compile(
     r"20)\d\d(?!\d)|(?:(?:1[89]|20)\d\d[-/ \u2010-\u2013]{1,3}){1,2}(?:1[89]|20)\d\d$|"
     r"[0-3]?\d\.[0-5]\d ?[-\u2010-\u2013] ?[0-3]?\d\.[0-5]\d$"
 )
-_SPAN = re.compile(r"\d+\.\d+|\d+0\W{1,3}\d+0")  # a decimal number; from 5000 to 6000
+# A decimal number; from 5000 to 6000; half a card.
+_SPAN = re.compile(r"\d+\.\d+|\d+0\W{1,3}\d+0|4\d{3} \d{4}")
 _COUNTING = re.compile(r"\b(?:is|was|of|to|than|about|over|nearly|total|sum|by|from|x|=|:) ?$")
 _PLANS = (
     "GB DE FR ES IT NL BE PT AT CH PL SE NO DK FI IE AU NZ IN BR ZA CZ GR HU RO JP CN HK SG TR IL "
-    "SK SI HR BG LT LV EE MX AR"
+    "SK SI HR BG LT LV MX AR"
 )
 
 
@@ -202,7 +205,7 @@ def _national(number: str, digits: str) -> float:
         if fits and 2 <= groups[0] <= 5 and 9 - bracketed <= len(digits) <= 11:
             return 0.55
     else:
-        shape = " ".join("0" * group for group in groups)
+        shape = f"{digits}|{' '.join('0' * group for group in groups)}"
         spoken = (plan for plan, shapes in _plans() if shapes and shapes.fullmatch(shape))
         closed = len(digits) > 7 and not _SPAN.fullmatch(number)
         if closed and any(plan.fullmatch(digits) for plan in spoken):
@@ -213,14 +216,18 @@ def _national(number: str, digits: str) -> float:
 
 @cache
 def _plans() -> list[tuple[re.Pattern[str], re.Pattern[str] | None]]:
-    """Of each region the national numbers as dialled, and the groups of one without a prefix."""
+    """Of each region the numbers as dialled; and `digits|groups` where none has a prefix."""
     from phonenumbers import PhoneMetadata
 
     plans = []
     for region in _PLANS.split():
         plan = PhoneMetadata.metadata_for_region(region)
         number = f"{plan.national_prefix or ''}(?:{plan.general_desc.national_number_pattern})"
-        shapes = "|".join(one.pattern.replace(")(", ") (") for one in plan.number_format)
+        shapes = "|".join(
+            rf"(?:{''.join(one.leading_digits_pattern[-1:])})\d*\|"
+            + one.pattern.replace(")(", ") (")
+            for one in plan.number_format
+        )
         closed = bool(shapes) and not plan.national_prefix
         plans.append((re.compile(number), re.compile(shapes) if closed else None))
     return plans

@@ -53,8 +53,9 @@ _WHEN = re.compile(
 _BORN = re.compile(
     r"\bborn\b|birth|\bb-?day\b|\bd\.? ?o\.? ?b\b|\bgeb\b|geb(?:oren|urt)|\bnée?(?:\(e\))?\b|"
     r"naissance|\bnac(?:i[dóí]|imiento)|nascimento|nascid|\bnat[oa]\b|nascita|geboorte|født|"
-    r"fødsels|född|födelse|syntyn|urodz|\*$"
+    r"fødsels|född|födelse|syntyn|urodz|\*$|(?<![\w.])b[.:] ?$"
 )
+_CORRECTED = re.compile(r"[,;)(. -]{1,3}(?:(?:and|but|it|is|not|on|the|instead of)[,; ]{1,2}){1,5}")
 _BORN_AFTER = re.compile(
     r"\W{0,3}(?:is |was )?(?:(?:my|his|her|their|the) )?(?:\w+ )?(?:birth|dob|born|geboren)"
 )
@@ -71,14 +72,15 @@ _WORDS = frozenset("may march mar mars set out ago gen mag mai dic mei des dec s
 )
 def find_dates(text: str) -> Iterator[Finding]:
     """ISO 8601, day or month first, with a month's name; a part of one after a telling word."""
-    last = 0
+    last, born = 0, None
     for match in sorted(_candidates(text), key=lambda one: one.start()):
         start, end = match.span()
         before = said_before(text, start, min(44, max(0, start - last)))
         announced = match.re is not _PARTIAL or _is_announced(text, match, before)
         if start < last or not announced or _NUMBERED.search(before):
             continue
-        born = _BORN.search(before) or _BORN_AFTER.match(said_after(text, end, 24))
+        born = born and _CORRECTED.fullmatch(text, last, start)  # born 3 May, not 5 May
+        born = born or _BORN.search(before) or _BORN_AFTER.match(said_after(text, end, 24))
         yield Finding("DATE_OF_BIRTH" if born else "DATE", start, end, 0.97 if born else 0.83)
         last = end
 

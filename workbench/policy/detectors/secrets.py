@@ -62,6 +62,42 @@ _TOLD = re.compile(
     r"[^\s\"'`”,;<>()]{6,200})(?!\()"
 )
 
+# What a customer tells: words that name it, a link within one clause, then the value.
+_CODE = (
+    r"(?:(?<![-\w])pins?(?: (?:number|code))?|cv[vc]2?|cv2|digits on the back|otp|pass ?codes?|"
+    r"(?:one[ -]?time|verif\w{1,9}|auth\w{0,11}|activation|log[ -]?[io]n|sign[ -]?in|access|security|"
+    r"confirmation|sms|2fa)[ -](?:pass)?(?:code|word|number)s?)(?: (?:on|from|for) my (?:\w+ )?card)?"
+)
+_PHRASE = r"(?:(?:pass|memorable |secret )phrase)"
+_MEMORY = r"(?:memorable|security|secret|safe) ?(?:word|name|place|answer|question)|maiden name"
+_WORD = rf"(?:{_PHRASE}|pass ?word|passwd|pwd|{_MEMORY})"
+_LINK = (
+    r"(?:(?:,?[ \t](?!(?:and|but|or|so|if|when)\b)[\w'’]{1,12}){0,5}?,?[ \t](?:is|was|are|be|reads?|"
+    r"(?:chang|set|reset)\w{0,4} (?:it )?(?:to|as))(?: (?:still|now))?(?!\w)|"
+    r"[\"'”’)]?[ \t]?[:=]| [–-] | (?:of|to|as)(?!\w)|(?=[ \t]?[\"'“‘(]))"
+)
+_OPEN = r"[ \t:,=\"'“‘(–-]{1,4}"
+_END = r"(?![\w£$€%]|[.,/:-]\d|-\w| ?(?:%|(?:digit|time|day|hour|minute)s?\b))"
+_CLOSE = r"(?=[ \t]*(?:[.,;!?)\n\x1e]|$| (?:and|but|if|so|please)\b))"
+# Not a value but what is said of one: wrong, expired.
+_SAID = (
+    r"(?i:not?|now|wrong|right|in|(?:in)?correct|lost|the|an?|at|what|that|which|it|this|being|been|"
+    r"too|very|so|fine|ok|new|reset|again|please|help|something|on|out|my|your|to|for|\w+less|link)"
+)
+_TOKEN = (
+    rf"(?:(?<=[\"'“‘])(?![*•<{{$])[^\"'”’\n\x1e]{{3,60}}(?=[\"'”’])|"
+    rf"(?!(?:{_SAID}|[a-z]{{3,}}(?:ed|ing)|[A-Z]{{3,}}(?:ED|ING))(?![\w@]))(?:"
+    r"[A-Z][\w’'-]{1,30}(?: [A-Z][\w’'-]{1,30}){0,3}(?![^\W_])|"
+    rf"[^\W\d_][\w'’!@#$%^&*-]{{2,40}}{_CLOSE}))"
+)
+_SPOKEN = re.compile(
+    rf"\b(?:(?i:{_CODE}{_LINK}?){_OPEN}(?P<code>(?:\d{{3}}[ -]\d{{3}}|\d{{3,8}}|(?=[A-Z-]{{0,9}}\d)"
+    rf"(?=[\d-]{{0,9}}[A-Z])[A-Z\d]{{1,9}}(?:-?[A-Z\d]{{2,6}}){{1,3}}){_END})|"
+    rf"(?i:(?:the|this|my|entered|got) code{_LINK}?){_OPEN}(?P<bare>\d{{5,8}}{_END})|"
+    rf"(?i:{_WORD}{_LINK}){_OPEN}(?P<word>{_TOKEN})|(?i:{_PHRASE}{_LINK}){_OPEN}"
+    rf"(?!{_SAID}\b)(?P<phrase>[a-z]{{2,15}}(?: [a-z]{{2,15}}){{2,6}}{_CLOSE}))"
+)
+
 
 @detector(Entity("SECRET", "password, key or token (opens doors)", DataClass.PERSONAL, True))
 def find_secrets(text: str) -> Iterator[Finding]:
@@ -77,6 +113,8 @@ def find_secrets(text: str) -> Iterator[Finding]:
         elif not PLACEHOLDER.match(value):
             end = match.end() - (value[-1] in ".!?")
             yield Finding("SECRET", match.start("value"), end, 0.93)
+    for match in _SPOKEN.finditer(text):
+        yield Finding("SECRET", *match.span(str(match.lastgroup)), 0.94)
 
 
 def assignments(text: str) -> Iterator[re.Match[str]]:
