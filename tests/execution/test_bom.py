@@ -66,7 +66,7 @@ def dataset(tmp_path) -> Dataset:
     for name, value in {
         "manifest": [{"step": 1, "use": "filter", "version": "1", "code_sha256": "a" * 64,
                       "why": "too short", "arguments": {"equals": SECRET}, "rows_in": 3,
-                      "rows_out": 3, "removed": {}}],
+                      "rows_out": 3, "changed": 0, "created": 0, "removed": {}}],
         "figures": {f"rows_{name}": {"value": 1} for name in bom.SETS},
         "labels": ["cards", "fees"],
     }.items():  # fmt: skip

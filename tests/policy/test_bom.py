@@ -38,9 +38,11 @@ USECASE = {
 }  # fmt: skip
 STEPS = [
     {"step": 1, "use": "deduplicate", "version": "1", "code_sha256": "a" * 64, "why": "twice",
-     "arguments": {"key": "Zebulon"}, "rows_in": 12, "rows_out": 11, "removed": {"duplicate": 1}},
+     "arguments": {"key": "Zebulon"}, "rows_in": 12, "rows_out": 11, "changed": 0,
+     "created": 0, "removed": {"duplicate": 1}},
     {"step": 2, "use": "redact", "version": "2", "code_sha256": "b" * 64, "why": "names",
-     "rows_in": 11, "rows_out": 11, "removed": {}},
+     "rows_in": 11, "rows_out": 11, "changed": 0,
+     "created": 0, "removed": {}},
 ]  # fmt: skip
 RUN = Run(
     UseCase.parse(USECASE), "20_dataset", "run-1", "2026-01-06T10:00:00+00:00", "0.3", "c" * 64

@@ -27,7 +27,7 @@ def facts(usecase):
     declared["data"]["sources"] = [DESK]
     step = {"step": 1, "use": "deduplicate", "version": "1", "code_sha256": "a" * 64,
             "why": "said twice", "arguments": {"key": "Zebulon"}, "rows_in": 1003,
-            "rows_out": 1000, "removed": {"duplicate": 3}}  # fmt: skip
+            "rows_out": 1000, "changed": 4, "created": 0, "removed": {"duplicate": 3}}  # fmt: skip
     return BomFacts(
         run=Run(UseCase.parse(declared), "20_dataset", "run-1", "2026-01-06T10:00:00+00:00", "0.3"),
         data=Data.parse(declared["data"]),
@@ -94,7 +94,7 @@ def test_the_card_says_what_happened(facts):
     assert any("`rows.csv`, 1003 rows; classes by S. Teward." in line for line in lines)
     assert "| text | personal | input | desk | contract \\| Art. 6 | 30 |" in lines
     assert "| label | public | target | desk | not stated | not stated |" in lines
-    assert "| 1 | deduplicate | 1 | said twice | 1003 | 1000 | duplicate: 3 |" in lines
+    assert "| 1 | deduplicate | 1 | said twice | 1003 | 1000 | 4 | 0 | duplicate: 3 |" in lines
     assert any(line.startswith("| train | 800 | ") for line in lines)
 
 

@@ -21,6 +21,7 @@ from .usecase import Data, UseCase
 
 Json = dict[str, Any]
 LEARNED_FROM = ("set:train", "set:dev")
+TASK = ("version", "code_sha256", "rows_in", "rows_out", "changed", "created")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class BomFacts:
     sets: Sequence[SealedFile]
     """train, dev, locked."""
     steps: Sequence[Mapping[str, Any]]
-    """The manifest: step, use, version, code_sha256, why, arguments, rows_in, rows_out, and removed
-    (reason -> rows)."""
+    """The manifest: step, use, version, code_sha256, why, arguments, rows_in, rows_out, changed,
+    created, and removed (reason -> rows)."""
 
 
 def dataset(facts: BomFacts) -> Json:
@@ -184,7 +185,7 @@ def _rows(facts: BomFacts, ref: str, file: SealedFile) -> Json:
 
 
 def _task(run: Run, step: Mapping[str, Any]) -> Json:
-    facts = {name: step[name] for name in ("version", "code_sha256", "rows_in", "rows_out")}
+    facts = {name: step[name] for name in TASK}
     facts |= {"arguments-sha256": digest(step.get("arguments", {}))}
     facts |= {f"removed:{reason}": n for reason, n in sorted(step["removed"].items())}
     task = {"bom-ref": f"step:{step['step']}", "uid": f"{run.id}/{step['step']}"}

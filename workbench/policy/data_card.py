@@ -34,7 +34,7 @@ def render(facts: BomFacts) -> str:
         f"# {_plain(usecase.title)}: the data": f"What is decided: {_plain(usecase.decision)}",
         "## Taken in": f"`{_plain(raw.name)}`, {raw.rows} rows; classes by {_plain(data.classified_by)}.",
         "## Classes": _table("column class purpose owner legal_basis retention_days", columns),
-        "## Steps": _table("step use version why rows_in rows_out removed", steps),
+        "## Steps": _table("step use version why rows_in rows_out changed created removed", steps),
         "## Sets": _table("name rows use encrypted", sets),
         "### Labels": ", ".join(map(_plain, facts.labels)),
         "## Sources": _table("id owner issuer licence approved_by approved_at lacks", sources),

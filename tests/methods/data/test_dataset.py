@@ -93,7 +93,7 @@ def test_a_file_without_faults_leaves_empty_tables_not_none(opened):
     raw, rows = prepared(stage)
     tables = written(stage, rows)
     assert tables["leaks"].empty and tables["similar"].empty
-    assert account.removed(stage, rows, raw).empty
+    assert account.removed(stage, rows, raw) == "No row left."
 
 
 def test_unclassified_data_fails_closed(opened):

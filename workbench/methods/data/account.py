@@ -95,9 +95,11 @@ def _counted(reasons: dict[str, int]) -> str:
     return ", ".join(f"{reason}: {n}" for reason, n in reasons.items()) or "0"
 
 
-def removed(stage: Stage, rows: Rows, original: Rows) -> pd.DataFrame:
+def removed(stage: Stage, rows: Rows, original: Rows) -> pd.DataFrame | str:
     """Why rows left, how many, and a few of them (masked where they speak of persons)."""
     left = rows.removed
+    if left.empty:
+        return "No row left."
     texts = original.table.set_index("row_id")[rows.data.text]
     found = []
     for (use, reason), part in left.groupby(["use", "reason"], sort=False):
