@@ -65,5 +65,6 @@ def test_every_field_is_described():
         found = pending.pop().__subclasses__()
         models += found
         pending += found
-    silent = [name for model in models for name, text in _fields(model) if not text]
+    ours = [model for model in models if model.__module__.startswith("workbench.")]
+    silent = [name for model in ours for name, text in _fields(model) if not text]
     assert not silent
