@@ -21,24 +21,28 @@ _CARD = re.compile(
     rf"(?:50\d\d|5[6-8]\d\d|6304|67\d\d)\d{{8,15}})(?!\w|-\d)"
 )
 # A joining word ends it: what follows may be another one.
-_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?(?!(?:and|to) )[A-Za-z0-9]){11,30}")
+_IBAN = re.compile(
+    r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?(?!(?:and|to|or|then) )[A-Za-z0-9]){11,30}"
+)
 _BIC = re.compile(r"(?<![\w-])[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![\w-])")
 _IFSC = re.compile(r"(?<!\w)[A-Z]{4}0\d{6}(?!\w)")
 _BIC_CUE = re.compile(r"\b(?:bic|swift|iban)\b")
 _ROUTING_CUE = re.compile(r"routing|\baba\b|\brtn\b|transit|wire")
 _ACCOUNT_CUE = re.compile(
     r"(?:\bacc(?:oun)?ts?\b|\bacc\b|\ba/c|\bacct|\biban|konto|compte|cuenta|\bconto\b|rekening|"
-    r"\bconta\b|\bbban|\bclabe|\bccc\b|savings|checking|\bgiro)(?:(?!balance)\D){0,28}(?:\D{0,40}should be\W{1,3})?$"
+    r"\bconta\b|\bbban|\bclabe|\bccc\b|savings|checking|\bgiro|salary|payee|direct debit|standing order)(?:(?!balance)\D){0,28}(?:\D{0,40}should be\W{1,3})?$"
 )
-_SORT_CUE = re.compile(r"sort ?-?code|\bs/?c\b|\bbsb\b|\bblz\b|bankleitzahl|branch|code banque")
+_SORT_CUE = re.compile(
+    r"sort\b(?: ?-?code)?|sort-?code|\bs/?c\b|\bbsb\b|\bblz\b|bankleitzahl|branch|code banque"
+)
 _SORTED = re.compile(
-    r"(?<![\w./-])\d\d([- ])\d\d\1\d\d(?P<more>[ ,;/]{1,3}(?:(?:and )?(?i:acc)\w*\.? ?(?:no|"
+    r"(?<![\w./-])\d\d([- ]|(?=\d{4}[ ,]{1,2}\d{8}\b))\d\d\1\d\d(?P<more>[ ,;/]{1,3}(?:(?:and )?(?i:acc)\w*\.? ?(?:no|"
     r"number)?[.: ]*)?\d{7,8})?(?![\w/]|[-.]\d)"
 )
 _ACCOUNT = re.compile(r"(?<![\w.,/€$£])\d(?:[ -]?\d){4,19}+(?!\w|[.,:/]\d|[ -]?\d| ?[%€$£])")
 # Between two numbers of which the second is what the first is.
 _JOINED = re.compile(
-    r"[ ,;:.()-]{1,4}(?:(?:and|to|from|not|or|it|is|my|the|other|wrong|should be)[ ,;:.(-]{1,3}){0,6}"
+    r"[ ,;:.()-]{1,4}(?:(?:and|to|from|not|or|it|is|my|the|other|wrong|should be|for \w+)[ ,;:.(-]{1,3}){0,6}"
 )
 _WALLET = re.compile(
     r"(?<!\w)(?:0x[0-9a-fA-F]{40}|bc1[ac-hj-np-z02-9]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})(?!\w)"

@@ -66,14 +66,19 @@ _TOLD = re.compile(
 _CODE = (
     r"(?:(?<![-\w])pins?(?: (?:number|code))?|cv[vc]2?|cv2|digits on the back|otp|pass ?codes?|"
     r"(?:one[ -]?time|verif\w{1,9}|auth\w{0,11}|activation|log[ -]?[io]n|sign[ -]?in|access|security|"
-    r"confirmation|sms|2fa)[ -](?:pass)?(?:code|word|number)s?)(?: (?:on|from|for) my (?:\w+ )?card)?"
+    r"confirmation|sms|2fa|banking|card|dynamic)[ -](?:pass)?(?:code|word)s?)(?: (?:on|from|for) my (?:\w+ )?card)?"
 )
 _PHRASE = r"(?:(?:pass|memorable |secret )phrase)"
-_MEMORY = r"(?:memorable|security|secret|safe) ?(?:word|name|place|answer|question)|maiden name"
+_MEMORY = (
+    r"(?:memorable|security|secret|safe) ?(?:word|name|place|answer|question)|maiden name|"
+    r"first (?:pet|school|car|teacher|job)|favou?rite \w{3,10}"
+)
 _WORD = rf"(?:{_PHRASE}|pass ?word|passwd|pwd|{_MEMORY})"
 _LINK = (
     r"(?:(?:,?[ \t](?!(?:and|but|or|so|if|when)\b)[\w'’]{1,12}){0,5}?,?[ \t](?:is|was|are|be|reads?|"
-    r"(?:chang|set|reset)\w{0,4} (?:it )?(?:to|as))(?: (?:still|now))?(?!\w)|"
+    r"(?:chang|set|reset)\w{0,4} (?:it )?(?:to|as)|says|said|shows|(?:i|you|we|they) "
+    r"(?:got|gave|said|typed|put|entered|used|sent|read out)(?: (?:him|her|them|you|me))?)"
+    r"(?: (?:still|now))?(?!\w)|"
     r"[\"'”’)]?[ \t]?[:=]| [–-] | (?:of|to|as)(?!\w)|(?=[ \t]?[\"'“‘(]))"
 )
 _OPEN = r"[ \t:,=\"'“‘(–-]{1,4}"
@@ -90,11 +95,18 @@ _TOKEN = (
     r"[A-Z][\w’'-]{1,30}(?: [A-Z][\w’'-]{1,30}){0,3}(?![^\W_])|"
     rf"[^\W\d_][\w'’!@#$%^&*-]{{2,40}}{_CLOSE}))"
 )
+# The value first, or some words between it and what names it.
+_NEAR_CODE = re.compile(
+    rf"(?i:\b(?P<first>\d{{3,8}})(?:,? (?:(?:is|was|as) )?(?:the |my |your )(?:\w+ ){{0,2}}?(?:pin|cv[vc]2?|"
+    rf"(?:pass)?code|number (?:from|in) (?:your|the|my) (?:text|sms|app|e-?mail))\b| on the back\b)|"
+    rf"\b{_CODE}\b(?:(?!\b(?:in|since|until|after|before|by|to|sent|ending|balance|order|case|ref\w*|error)\b)[^\d.!?;\n\x1e£$€#]){{1,32}}"
+    rf"(?<![\w.-])(?P<later>\d{{3,8}}))(?![\w£$€%]|[.,/:-]\d| ?(?:digit|time|day|hour|minute)s?\b)"
+)
 _SPOKEN = re.compile(
     rf"\b(?:(?i:{_CODE}{_LINK}?){_OPEN}(?P<code>(?:\d{{3}}[ -]\d{{3}}|\d{{3,8}}|(?=[A-Z-]{{0,9}}\d)"
     rf"(?=[\d-]{{0,9}}[A-Z])[A-Z\d]{{1,9}}(?:-?[A-Z\d]{{2,6}}){{1,3}}){_END})|"
     rf"(?i:(?:the|this|my|entered|got) code{_LINK}?){_OPEN}(?P<bare>\d{{5,8}}{_END})|"
-    rf"(?i:{_WORD}{_LINK}){_OPEN}(?P<word>{_TOKEN})|(?i:{_PHRASE}{_LINK}){_OPEN}"
+    rf"(?i:{_WORD}{_LINK}){_OPEN}(?P<word>{_TOKEN})|(?i:{_MEMORY}) (?P<name>[A-Z][a-z]{{2,20}}){_CLOSE}|(?i:{_PHRASE}{_LINK}){_OPEN}"
     rf"(?!{_SAID}\b)(?P<phrase>[a-z]{{2,15}}(?: [a-z]{{2,15}}){{2,6}}{_CLOSE}))"
 )
 
@@ -113,7 +125,7 @@ def find_secrets(text: str) -> Iterator[Finding]:
         elif not PLACEHOLDER.match(value):
             end = match.end() - (value[-1] in ".!?")
             yield Finding("SECRET", match.start("value"), end, 0.93)
-    for match in _SPOKEN.finditer(text):
+    for match in (*_SPOKEN.finditer(text), *_NEAR_CODE.finditer(text)):
         yield Finding("SECRET", *match.span(str(match.lastgroup)), 0.94)
 
 
