@@ -47,3 +47,37 @@ def test_a_record_that_stands_on_no_dataset_is_named(done):
     """The intake holds no rows."""
     with pytest.raises(InputError, match="no dataset with row lineage"):
         dataset_of(done.store(), done.record("10_intake"))
+
+
+def test_a_step_that_left_the_row_as_it_was_is_told_too():
+    """Through which code a row went, not only which code changed it; the split is no such step."""
+    from workbench.execution.trace import _passed
+
+    manifest = [{"step": n, "use": use, "version": "1", "why": f"why {use}", "code_sha256": str(n) * 64}
+                for n, use in enumerate(("deduplicate", "redact", "filter"), start=1)]  # fmt: skip
+    read = {"step": 0, "use": "read", "version": "", "outcome": "read", "detail": ""}
+    changed = {
+        "step": 2,
+        "use": "redact",
+        "version": "1",
+        "outcome": "changed",
+        "detail": "EMAIL 1",
+    }
+    ended = {"step": 4, "use": "split", "version": "", "outcome": "set", "detail": "train"}
+    found = _passed([read, changed, ended], manifest)
+    told = [(one["use"], one["outcome"], one.get("why")) for one in found]
+    assert told == [
+        ("read", "read", None),
+        ("deduplicate", "unchanged", "why deduplicate"),
+        ("redact", "changed", "why redact"),
+        ("filter", "unchanged", "why filter"),
+        ("split", "set", None),
+    ]
+    gone = {
+        "step": 1,
+        "use": "deduplicate",
+        "version": "1",
+        "outcome": "removed",
+        "detail": "twice",
+    }
+    assert [one["use"] for one in _passed([read, gone], manifest)] == ["read", "deduplicate"]

@@ -160,7 +160,10 @@ def _cell(value: Any) -> str:
 def traced(found: Mapping[str, Any]) -> RenderableType:
     """One row's way: where from, on which terms, through which code, into which set."""
     facts = Table.grid(padding=(0, 2))
-    sources = ", ".join(f"{s['id']} ({s.get('licence')})" for s in found["source"]["registry"])
+    sources = ", ".join(
+        f"{s['id']} ({s.get('licence')}, approved by {s.get('approved_by') or 'nobody'})"
+        for s in found["source"]["registry"]
+    )
     for name, value in {
         "row": found["row"],
         "dataset": found["dataset"],

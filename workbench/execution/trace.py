@@ -37,7 +37,6 @@ def trace(store: Store, record: Record, row_id: str, who: str) -> dict[str, Any]
             given=row_id,
         )
     manifest = json.loads(dataset.file(f"{OUTPUTS}manifest.json").read_text(encoding="utf-8"))
-    code = {one["step"]: {"why": one["why"], "code": one["code_sha256"]} for one in manifest}
     return {
         "row": row_id,
         "dataset": dataset.ref,
@@ -47,8 +46,22 @@ def trace(store: Store, record: Record, row_id: str, who: str) -> dict[str, Any]
             name: {key: column.get(key) for key in ("class", "legal_basis", "purpose", "owner")}
             for name, column in facts["columns"].items()
         },
-        "steps": [step | code.get(step["step"], {}) for step in steps],
+        "steps": _passed(steps, manifest),
     }
+
+
+def _passed(steps: list[dict[str, Any]], manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every step that the row went through, also those that left it as it was; with why and code."""
+    told, last = {step["step"] for step in steps}, max(step["step"] for step in steps)
+    untouched = [
+        {"step": one["step"], "use": one["use"], "version": one["version"], "detail": "",
+         "outcome": "unchanged"}
+        for one in manifest
+        if one["step"] < last and one["step"] not in told
+    ]  # fmt: skip
+    code = {(m["step"], m["use"]): {"why": m["why"], "code": m["code_sha256"]} for m in manifest}
+    found = sorted([*steps, *untouched], key=lambda step: step["step"])
+    return [step | code.get((step["step"], step["use"]), {}) for step in found]
 
 
 def dataset_of(store: Store, record: Record) -> Record:

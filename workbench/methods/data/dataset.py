@@ -160,7 +160,7 @@ def split(rows: Rows, *, dev: float, locked: float, near: float, seed: int) -> R
     kept, strayed = fit_sets(pd.concat([kept, table[made]], ignore_index=True), rows.lineage)
     kept, echoed = _apart(kept, data, near) if made.any() else (kept, leaked.head(0))
     removed = pd.concat([*gone, leaked, strayed, echoed], ignore_index=True)
-    lineage = way.assigned(rows.lineage, kept, removed)
+    lineage = way.assigned(rows.lineage, kept, removed, step=len(rows.manifest) + 1)
     return replace(rows, table=kept.reset_index(drop=True), lineage=lineage)
 
 

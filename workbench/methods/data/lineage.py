@@ -35,9 +35,13 @@ def extend(
 
 
 def assigned(
-    lineage: pd.DataFrame, table: pd.DataFrame, removed: pd.DataFrame | None = None
+    lineage: pd.DataFrame,
+    table: pd.DataFrame,
+    removed: pd.DataFrame | None = None,
+    *,
+    step: int = 1,
 ) -> pd.DataFrame:
-    """The lineage with the sets: `set` for each row of `table` (row_id, set), and what left.
+    """The lineage with the sets, made in this `step`: `set` for each row of `table` (row_id, set), and what left.
 
     `removed` (row_id, reason, same_as) are rows that left while the sets were made. A row that is
     in neither gets no entry: `gaps` then names it.
@@ -46,5 +50,5 @@ def assigned(
     if removed is not None and len(removed):
         same = removed["same_as"].fillna("")
         done.append(changes(removed["row_id"], "removed", removed["reason"], same))
-    step = int(lineage["step"].max()) + 1
+    step = max(step, int(lineage["step"].max()) + 1)
     return extend(lineage, pd.concat(done, ignore_index=True), step, "split", "")
