@@ -233,7 +233,7 @@ def _beyond(project: Project, store: Store, found: Plan) -> Iterator[str]:
     if done.stdout:
         yield f"the history of the use case holds versions of its data file: git {' '.join(look)}"
     yield "other tracks and use cases were not searched: forget there too"
-    yield "copies of the data file, and backups of the key folder, that were made elsewhere"
+    yield "copies of the data file, backups of keys, and what was opened to work in (scratch/)"
 
 
 # -- carrying it out ------------------------------------------------------------------------
