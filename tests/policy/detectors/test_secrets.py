@@ -136,6 +136,7 @@ NOT_TOLD = [
     "sort code 123456",
     "sort code is 123456",
     "my PIN was sent to 124 High Street",
+    "Reset the password, it says success, then says password wrong",
     "the PIN arrived and the balance was 4821",
     "PIN did not come by 2021",
     "I tried the PIN 5 times",

@@ -76,7 +76,7 @@ _MEMORY = (
 _WORD = rf"(?:{_PHRASE}|pass ?word|passwd|pwd|{_MEMORY})"
 _LINK = (
     r"(?:(?:,?[ \t](?!(?:and|but|or|so|if|when)\b)[\w'’]{1,12}){0,5}?,?[ \t](?:is|was|are|be|reads?|"
-    r"(?:chang|set|reset)\w{0,4} (?:it )?(?:to|as)|says|said|shows|(?:i|you|we|they) "
+    r"(?:chang|set|reset)\w{0,4} (?:it )?(?:to|as)|(?:i|you|we|they) "
     r"(?:got|gave|said|typed|put|entered|used|sent|read out)(?: (?:him|her|them|you|me))?)"
     r"(?: (?:still|now))?(?!\w)|"
     r"[\"'”’)]?[ \t]?[:=]| [–-] | (?:of|to|as)(?!\w)|(?=[ \t]?[\"'“‘(]))"
