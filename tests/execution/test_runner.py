@@ -287,3 +287,14 @@ def test_a_stage_that_reads_rows_of_persons_must_say_which_outputs_hold_them(lab
     told = lab.cli("run", "--until", "30_adapt")
     assert told.code == 1 and "does not say which outputs" in told.err
     assert not lab.store().records("30_adapt")
+
+
+def test_a_manifest_that_makes_no_sense_is_not_evaluated_and_blocks_no_later_run(lab):
+    """It is no pass, and the next run, whose history it is, still comes to its verdicts."""
+    odd = "(out / 'manifest.json').write_bytes(canonical([{'step': 1}]))"
+    lab.stage("20_dataset", odd)
+    for said in ("not_evaluated", "passed"):
+        told = lab.cli("run", "--until", "20_dataset")
+        assert told.code == (3 if said == "not_evaluated" else 0), told.err
+        assert verdicts(lab.record("20_dataset"))["data_steps"] == said
+        lab.stage("20_dataset")

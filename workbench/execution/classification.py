@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..policy import classes, classification, sources
 from ..policy.classification import KIND, NAMESPACE, Classification
 from ..policy.usecase import UseCase
-from ..record import clock, keyring, person
+from ..record import keyring, person
 from ..record.store import Record, Store
 from .project import USECASE_FILE, load_yaml
 from .scaffold import header
@@ -82,10 +82,7 @@ def _enter(store: Store, usecase: UseCase, by: str, sign_with: Path | None) -> C
     if sign_with is None:
         store.ledger.append(KIND, {"statement": version.data()})
         return version
-    envelope = person.sign(version.data(), NAMESPACE, sign_with)
-    signer = person.verify(envelope, store.keyring(), NAMESPACE, clock.now())
-    if signer.name != by:
-        raise InputError("The key is another person's.", expected=by, given=signer.name)
+    envelope = person.sign_as(by, version.data(), NAMESPACE, sign_with, store.keyring())
     store.ledger.append(KIND, {"envelope": envelope})
     return version.model_copy(update={"signed": True})
 

@@ -31,7 +31,7 @@ from ..record.ledger import Entry
 from ..record.lineage import Graph
 from ..record.store import Record, Store, disk
 from .inputs import SEALED_SUFFIX
-from .pipeline import Pipeline, _alone, actor, usecase_of
+from .pipeline import Pipeline, actor, alone, usecase_of
 from .project import Project
 from .retention import STAGE, declaration, forgotten, made, sealed, snapshots_of
 
@@ -257,7 +257,7 @@ def carry_out(
     key is destroyed, unless `force`. InputError when the `reason`, which stays, names a subject.
     """
     _may(store, plan, by, reason, sign_with)
-    with _alone(store, f"forget-{project.usecase.id}"):
+    with alone(store, f"forget-{project.usecase.id}"):
         store.recover()  # rows that a killed run had decrypted
         asked = Plan(plan.column, plan.digests, plan.named_in, subjects=plan.subjects)
         search = _Search(project, store, asked)

@@ -251,7 +251,7 @@ class Pipeline:
         """Every stage in order. GateNotPassed when a gate stops it; the records stay."""
         level = self.check(until)
         done: list[Done] = []
-        with _alone(self.store, self.project.usecase.id):
+        with alone(self.store, self.project.usecase.id):
             self.store.recover()  # rows that a killed run had decrypted go first
             stages = self._until(until)
             self.on_event("plan", stages=[stage.name for stage in stages], level=level)
@@ -368,7 +368,7 @@ def _verified(record: Record, store: Store) -> None:
 
 
 @contextmanager
-def _alone(store: Store, usecase: str) -> Iterator[None]:
+def alone(store: Store, usecase: str) -> Iterator[None]:
     """One run of a use case on a track at a time; the lock goes with the process."""
     path = store.path / "scratch" / f".run-{usecase}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,7 @@ through which code, decided by whom. Rows are encrypted, so the ledger says firs
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from ..errors import InputError
@@ -16,6 +15,7 @@ from ..policy import lineage_rows
 from ..record.lineage import Graph
 from ..record.store import Record, Store
 from .inputs import OUTPUTS, SEALED_SUFFIX
+from .retention import declaration
 
 LINEAGE = "lineage.parquet"
 
@@ -26,7 +26,9 @@ def trace(store: Store, record: Record, row_id: str, who: str) -> dict[str, Any]
     InputError when no dataset is among its ancestors, or the dataset knows no such row.
     """
     dataset = dataset_of(store, record)
-    facts = _facts(store, dataset)
+    facts = declaration(Graph.from_store(store), dataset)
+    if not facts:
+        raise InputError("The dataset's intake is not in this store.", where=dataset.ref)
     rows = read_rows(store, dataset, LINEAGE, who)
     steps = lineage_rows.trace(rows, row_id)
     if not steps:
@@ -79,16 +81,6 @@ def dataset_of(store: Store, record: Record) -> Record:
     )
 
 
-def _facts(store: Store, dataset: Record) -> dict[str, Any]:
-    """The declaration of the data, as the intake froze it for this dataset."""
-    graph = Graph.from_store(store)
-    for item in graph.inputs(dataset):
-        intake = graph.records.get(item.record or "")
-        if intake and item.name == f"{OUTPUTS}data.json":
-            return json.loads(intake.file(item.name).read_text(encoding="utf-8"))
-    raise InputError("The dataset's intake is not in this store.", where=dataset.ref)
-
-
 def read_rows(store: Store, record: Record, table: str, who: str) -> list[dict[str, Any]]:
     """Rows of a record's table, decrypted after the ledger says that they are read."""
     import pyarrow.parquet as parquet
@@ -99,7 +91,5 @@ def read_rows(store: Store, record: Record, table: str, who: str) -> list[dict[s
         return parquet.read_table(record.file(OUTPUTS + table)).to_pylist()
     body = {"record": record.digest, "files": [sealed], "who": who}
     store.ledger.append("rows-read", body)
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / table
-        store.cipher.decrypt(record.file(sealed), plain, encrypted["snapshot"])
-        return parquet.read_table(plain).to_pylist()
+    plain = store.cipher.read(record.file(sealed), encrypted["snapshot"])
+    return parquet.read_table(BytesIO(plain)).to_pylist()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError, IntegrityError
+from workbench.record import clock
 from workbench.record.digest import canonical
 
 if TYPE_CHECKING:
@@ -64,6 +65,17 @@ def sign(statement: dict[str, Any], namespace: str, key_path: Path) -> dict[str,
         "public_key": public,
         "signature": signature,
     }
+
+
+def sign_as(
+    name: str, statement: dict[str, Any], namespace: str, key_path: Path, keyring: Keyring
+) -> dict[str, Any]:
+    """As `sign`, when the key is in force now and that person's; else IntegrityError or InputError."""
+    envelope = sign(statement, namespace, key_path)
+    signer = verify(envelope, keyring, namespace, clock.now())
+    if signer.name != name:
+        raise InputError("The key is another person's.", expected=name, given=signer.name)
+    return envelope
 
 
 def verify(
