@@ -1,15 +1,13 @@
 """`make measure ONLY=<topic>`: reproduce the figures of docs/measures.md, as Markdown on stdout.
 
-Topics: engine (cost over plain Papermill), verify (both verifiers on a store), banking77 (a whole
-life cycle on real data), demo (time and memory from a fresh store), and each file in `measures/`.
+Topics: engine (cost over plain Papermill), verify (both verifiers on a store), demo (time and memory
+from a fresh store), and each file in `measures/`.
 Machines are noisy: compare ratios within one run, and quote n.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import statistics
 import subprocess
@@ -24,7 +22,6 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
-DATA = Path(os.environ.get("WORKBENCH_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
 def spread(seconds: list[float]) -> str:
@@ -102,54 +99,6 @@ def verify(folder: Path) -> list[str]:
     return lines
 
 
-def banking77(folder: Path) -> list[str]:
-    """BANKING77 as a user would bring it: one CSV with the published split, one look."""
-    source = folder / "banking77.csv"
-    with source.open("w", newline="", encoding="utf-8") as target:
-        writer = csv.writer(target)
-        writer.writerow(["text", "category", "split"])
-        for name in ("train", "test"):
-            with (DATA / "banking77" / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
-                writer.writerows(
-                    [row["text"], row["category"], name] for row in csv.DictReader(lines)
-                )
-    place, env = folder / "usecase", os.environ | {"WORKBENCH_RUNS": str(folder / "runs")}
-
-    def workbench(*words: object) -> subprocess.CompletedProcess:
-        return subprocess.run([BIN / "workbench", *map(str, words)], env=env, text=True,
-                              stdout=subprocess.PIPE)  # fmt: skip
-
-    workbench(
-        "new", place, "--data", source, "--text", "text", "--label", "category", "--split", "split"
-    )
-    workbench(
-        "classify", "-u", place, "--by", "measure", "--rest", "licensed", "--licence", "CC-BY-4.0"
-    )
-    began = time.monotonic()
-    done = workbench("run", "-u", place, "--json", *BANKING77)
-    seconds = time.monotonic() - began
-    stages = json.loads(done.stdout)
-    lines = [
-        f"Whole life cycle: {seconds / 60:.1f} minutes, exit code {done.returncode}.",
-        "",
-        "| gate | verdict | figure | asked |",
-        "|---|---|---|---|",
-    ]
-    from workbench.evidence.tables import figure_text
-
-    for stage in stages:
-        for one in stage["verdicts"]:
-            figure = figure_text(one["figure"])
-            lines.append(
-                f"| {one['criterion']} | {one['verdict']} | {figure} | {one['threshold']} |"
-            )
-    return lines
-
-
-# Chosen on the validation rows only; see docs/measures.md.
-BANKING77: list[str] = []
-
-
 def demo(folder: Path) -> list[str]:
     """`make demo` after the install, on a fresh store."""
     env = os.environ | {"WORKBENCH_RUNS": str(folder / "runs")}
@@ -160,7 +109,7 @@ def demo(folder: Path) -> list[str]:
 
 def topics() -> dict[str, Callable[[Path], list[str]]]:
     """Name -> function; a file of `measures/` is a topic, its `measure` the function."""
-    found = {"engine": engine, "verify": verify, "banking77": banking77, "demo": demo}
+    found = {"engine": engine, "verify": verify, "demo": demo}
     sys.path.insert(0, str(ROOT / "tools"))
     for path in sorted((ROOT / "tools" / "measures").glob("[a-z]*.py")):
         found[path.stem] = import_module(f"measures.{path.stem}").measure

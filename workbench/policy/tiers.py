@@ -177,6 +177,8 @@ class ControlPlan:
     isolation: str
     key_custody: str
     replay_certificate: bool
+    full_fine_tuning: bool
+    """May every weight be changed? Elsewhere the base stays frozen under an adapter or a head."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; of a rule all but its function."""
@@ -226,4 +228,5 @@ def control_plan(case: UseCase) -> ControlPlan:
         isolation=isolation,
         key_custody=custody,
         replay_certificate=rank >= TIERS.index("high"),
+        full_fine_tuning=TIERS[rank] == "low",
     )

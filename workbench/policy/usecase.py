@@ -178,6 +178,11 @@ class UseCase(Document):
     """Folder with scenario libraries."""
     policy: str = "policy.yaml"
     """The criteria file."""
+    envelope: str | None = None
+    """File with the change envelope: what a retraining may change; see `policy.envelope`."""
+    environments: dict[str, str] = {}
+    """Environment (`training`, `validation`, ...) -> file that declares it; see
+    `policy.environment`."""
     parameters: dict[str, dict[str, Any]] = {}
     """Stage -> parameter -> value, over the template's defaults."""
     profiles: dict[str, dict[str, dict[str, Any]]] = {}
