@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,37 @@ POLICY: dict[str, Any] = {
          "min_n": 5, "blocking": True, "harm": "h", "why": "w"},
     ],
 }  # fmt: skip
+
+WHY = {"why": "w"}
+ENVELOPE: dict[str, Any] = {
+    "version": 1,
+    "modifications": {
+        "base": [WHY | {"name": "none", "revision": "1"}],
+        "method": WHY | {"one_of": ["lora"]},
+        "target_modules": WHY | {"one_of": ["query"]},
+        "trainable_share": WHY | {"at_most": 1.0},
+        "hyperparameters": {"epochs": WHY | {"at_least": 1, "at_most": 5}},
+        "data_classes": WHY | {"one_of": ["personal", "internal_operational"]},
+        "rows": WHY | {"at_least": 1, "at_most": 1000},
+    },
+    "protocol": {"outside": "A new one.", "verification": [
+        {"practice": practice, "method": "m", "gates": ["accuracy"], "by": "Olga Owner",
+         "changes": ["base", "method", "target_modules", "trainable_share", "hyperparameters",
+                     "data_classes", "rows"]}
+        for practice in ("data_management", "retraining", "performance_evaluation", "update")
+    ]},
+    "impact": {"together": "t", "effects": [
+        {"changes": ["base"], "benefit": "b", "risk": "r", "mitigation": "m", "gates": ["accuracy"]},
+    ]},
+}  # fmt: skip
+SOURCE = {"id": "desk", "approved_by": "Dora Data", "approved_at": "2026-01-01"}
+TRAINING: dict[str, Any] = {
+    "name": "training",
+    "python": platform.python_version(),
+    "zone": {"name": "bank", "holds": "personal"},
+}
+PERSONS = {"Dora Data": ("keyholder", "data_steward"), "Olga Owner": ("use_case_owner",),
+           "Vera Validator": ("model_validator",)}  # fmt: skip
 
 SETUP = """
 import json, os, pathlib, time
@@ -235,6 +267,48 @@ class Lab:
         nb = nbformat.v4.new_notebook(cells=cells, metadata={"workbench": about})
         (self.usecase / "stages").mkdir(exist_ok=True)
         nbformat.write(nb, self.usecase / "stages" / f"{name}.ipynb")
+
+    def govern(self, **changes: Any) -> Path:
+        """All that the governed track asks: documents, commit, keyring, signatures; returns the
+        folder with everybody's keys. `changes` go to usecase.yaml."""
+        keys = self.declare(**changes)
+        for who, kind in (("Olga Owner", "envelope"), ("Vera Validator", "templates")):
+            told = self.cli("approve", kind, "--by", who, "--sign-with", keys / who.split()[0])
+            assert told.code == 0, told.err
+        told = self.cli("classify", "--track", "governed", "--by", "Dora Data",
+                        "--sign-with", keys / "Dora")  # fmt: skip
+        assert told.code == 0, told.err
+        return keys
+
+    def declare(self, **changes: Any) -> Path:
+        """The documents, a commit, and a keyring with keys; nothing is signed yet."""
+        data = USECASE["data"] | {"sources": [SOURCE]}
+        self.configure(**{"data": data, "envelope": "envelope.yaml",
+                          "environments": {"training": "training.yaml"}} | changes)  # fmt: skip
+        (self.usecase / "envelope.yaml").write_text(yaml.safe_dump(ENVELOPE))
+        (self.usecase / "training.yaml").write_text(yaml.safe_dump(TRAINING))
+        self.commit()
+        keys = self.home / "persons"
+        keys.mkdir()
+        for who, roles in PERSONS.items():
+            self.person(keys / who.split()[0], who, *roles)
+        return keys
+
+    def person(self, key: Path, who: str, *roles: str) -> None:
+        """Make an SSH key and enter its person; the first, a keyholder, signs for all."""
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key)]
+        subprocess.run(words, check=True)
+        named = [word for role in roles for word in ("--role", role)]
+        told = self.cli("keys", "add", "--track", "governed", "--id", who.split()[0].lower(),
+                        "--name", who, "--email", "p@example.org", *named, "--public-key",
+                        f"{key}.pub", "--sign-with", key.with_name("Dora"))  # fmt: skip
+        assert told.code == 0, told.err
+
+    def commit(self) -> None:
+        """Commit whatever there is, in a repository that is made if there is none."""
+        git = ["git", "-C", str(self.usecase), "-c", "user.name=T", "-c", "user.email=t@e"]
+        for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all", "--allow-empty"]):
+            subprocess.run([*git, *words], check=True)
 
     def shipped(self, name: str) -> None:
         """Use the shipped notebook of a stage."""

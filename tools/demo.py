@@ -23,9 +23,10 @@ from rich.rule import Rule
 
 from workbench.errors import GateNotPassed, WorkbenchError
 from workbench.evidence import progress, tables
-from workbench.execution import classification, scaffold
+from workbench.execution import approvals, capture, classification, scaffold
 from workbench.execution.pipeline import Pipeline
 from workbench.execution.project import Project, open_store
+from workbench.policy.tracks import ROLES
 from workbench.record import clock, keyring
 from workbench.record.store import Store
 from workbench.record.verify import verify_store
@@ -82,34 +83,64 @@ def shuffle_column(place: Path, column: str) -> None:
     subprocess.run(["git", "-C", place, "commit", "-qam", f"{column} shuffled"], check=True)
 
 
-STEWARD = "Data steward, Northway Bank (fictional)"
+NORTHWAY = "{}, Northway Bank (fictional)"
+STEWARD = NORTHWAY.format("Data steward")
+PERSONS = {
+    STEWARD: ("keyholder", "data_steward"),
+    NORTHWAY.format("Head of Customer Operations"): ("use_case_owner",),
+    NORTHWAY.format("Model validator"): ("model_validator",),
+}
 
 
-def sign_classes(project: Project, store: Store) -> None:
-    """Play the person whom the pack names: a key, a keyring, a signed classification.
+def play_persons(project: Project, store: Store) -> None:
+    """Commit what is not committed, and sign for each person: classification, envelope, templates.
 
     Anywhere else a person does this in a terminal, once, with the SSH key that they have."""
-    if store.track != "governed" or classification.in_force(store, project.usecase):
+    if store.track != "governed":
         return
-    key = store.keys / "demo_steward"
-    if not key.exists():
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)]
-        subprocess.run(words, check=True)
-    if not store.keyring().persons:
-        held = keyring.Key(
-            public=key.with_suffix(".pub").read_text().strip(), valid_from=clock.now()
-        )
-        steward = keyring.Person(id="steward", name=STEWARD, email="steward@northway.example",
-                                 roles=("keyholder", "data_steward"), keys=(held,))  # fmt: skip
-        store.update_keyring(store.keyring().add(steward), key)
-    classification.classify(project.root, store, STEWARD, {}, sign_with=key)
+    signed, keys = [], enter_persons(store)
+    if not classification.in_force(store, project.usecase):
+        classification.classify(project.root, store, STEWARD, {}, sign_with=keys["data_steward"][1])
+        signed.append(f"classification ({STEWARD})")
+    if capture.repository(project.root).get("dirty"):
+        git = ["git", "-C", str(project.root)]
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-qm", "What the demo runs"], check=True)
+    for kind, role in ROLES.items():
+        about, (name, key) = approvals.subject(project, kind), keys[role]
+        last = approvals.in_force(store, kind, project.usecase.id)
+        if not last or last["names"] != about["names"]:
+            approvals.enter(store, kind, about, name, key)
+            signed.append(f"{kind} ({name})")
+    if signed:
+        print(f"The demo plays the persons of {project.usecase.id} and signs: {'; '.join(signed)}")
+
+
+def enter_persons(store: Store) -> dict[str, tuple[str, Path]]:
+    """Role -> name and key; persons who are not in the keyring yet are made and entered."""
+    found = {}
+    for name, roles in PERSONS.items():
+        key = store.keys / f"demo_{roles[-1]}"
+        if not key.exists():
+            words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)]
+            subprocess.run(words, check=True)
+        if roles[-1] not in {role for one in store.keyring().persons for role in one.roles}:
+            public = key.with_suffix(".pub").read_text().strip()
+            held = keyring.Key(public=public, valid_from=clock.now())
+            email = f"{roles[-1]}@northway.example"
+            someone = keyring.Person(
+                id=roles[-1], name=name, email=email, roles=roles, keys=(held,)
+            )
+            store.update_keyring(store.keyring().add(someone), store.keys / "demo_data_steward")
+        found[roles[-1]] = (name, key)
+    return found
 
 
 def run(place: Path, track: str, profile: str) -> tuple[list, GateNotPassed | None]:
     project, teller = Project.load(place), progress.Teller()
     try:
         store = project.store(track)
-        sign_classes(project, store)
+        play_persons(project, store)
         return Pipeline(project, store, profile=profile, on_event=teller).run(), None
     except GateNotPassed as error:
         return error.done, error

@@ -24,11 +24,12 @@ STAGES = Path(__file__).resolve().parents[1] / "templates/stages"
 HEADINGS = ("What came in", "Negative control", "What was recorded", "Limits")
 KNOWN = {
     "stage": str, "question": str, "inputs": dict, "rows": list, "commits": dict, "reuses": dict,
-    "continues": bool, "decides": bool, "inspects": bool, "governs": str, "bom": str, "kinds": list, "when": list, "run_s": int, "cell_s": int,
+    "continues": bool, "decides": bool, "inspects": bool, "adapts": bool, "checkpoints": bool, "probes": bool,
+    "governs": str, "bom": str, "kinds": list, "when": list, "run_s": int, "cell_s": int,
 }  # fmt: skip
 NEEDED = ("stage", "question", "inputs", "run_s", "cell_s")
 OUTSIDE = {"usecase:usecase", "usecase:policy", "usecase:data", "usecase:cases",
-           "usecase:reference", "base:source", "base:encoder"}  # fmt: skip
+           "usecase:reference", "usecase:envelope", "base:source", "base:encoder"}  # fmt: skip
 LONGEST, MEDIAN = 10, 3
 
 Notebook = dict[str, Any]

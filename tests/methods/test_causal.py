@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from workbench.errors import InputError
-from workbench.methods.adapt import causal
 from workbench.methods.adapt.base import load_tokenizer
 from workbench.methods.adapt.causal import completion_loss, encoded, load_causal, train_causal
 from workbench.methods.adapt.form import Form, plain, rows_to_learn
+from workbench.methods.adapt.options import CausalOptions
 
 QUICK = {"epochs": 1, "batch_size": 2, "rank": 2, "last_layers": 2, "seed": 3}
 
@@ -77,12 +79,8 @@ def test_loss_covers_completion_and_end_token_only(loaded, pairs):
     assert tokenizer.decode(tokens[prompt:-1]) == pairs["completion"][0]
     assert tokenizer.decode(tokens[free:-1]) == " Freeze the card in the app first."
 
-    class Plain:
-        def get_base_model(self):
-            return model
-
     with torch.no_grad():
-        total, weight = completion_loss(Plain(), batch, 0.25)
+        total, weight = completion_loss(model, batch, 0.25)
         expected = 0.0
         for ids, start, free in batch:
             logs = torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=-1)
@@ -143,9 +141,41 @@ def test_rows_that_cannot_be_learned_from_are_refused(smollm, pairs, tmp_path, s
     assert not (tmp_path / "out").exists()
 
 
+def test_another_chat_template_than_the_one_taken_in_is_refused(tiny_causal, tmp_path):
+    """Prompts of another form are another input: the template is held to by its digest."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_causal, base)
+    rows = pd.DataFrame({"prompt": ["a:", "b:"], "completion": ["a", "b"]})
+    quick = {"epochs": 1, "last_layers": 0}
+    train_causal(base, rows, rows, quick, tmp_path / "out")
+    (base / "chat_template.jinja").write_text("{{ messages[0]['content'] }}, politely")
+    with pytest.raises(InputError, match="chat template") as caught:
+        train_causal(base, rows, rows, quick, tmp_path / "other")
+    assert caught.value.expected != caught.value.given
+    assert not (tmp_path / "other").exists()
+
+
+def test_every_weight_learns_and_is_read_back(tiny_causal, tmp_path):
+    """Full fine-tuning: the whole model is written, tied weights once, and evaluated as trained."""
+    rows = pd.DataFrame({"prompt": ["a:", "b:"], "completion": ["a", "b"]})
+    found = train_causal(tiny_causal, rows, rows, {"method": "full", "epochs": 3}, tmp_path)
+    assert found["trainable"]["share"] == 1.0
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "adaptation.json", "config.json", "model.safetensors"}  # fmt: skip
+    state = load_file(tmp_path / "model.safetensors")
+    (model, tokenizer), (base, _) = load_causal(tiny_causal, tmp_path), load_causal(tiny_causal)
+    assert all(torch.equal(p, state[name]) for name, p in model.named_parameters())
+    assert "lm_head.weight" not in state and model.lm_head.weight is model.model.embed_tokens.weight
+    batch = encoded(tokenizer, rows, 64, "train")
+    with torch.no_grad():
+        loss, weight = completion_loss(model, batch, 0.1)
+        assert loss.item() / weight == pytest.approx(found["chosen"]["validation_loss"], rel=1e-5)
+        assert loss < completion_loss(base, batch, 0.1)[0]
+
+
 def test_options_have_bounds():
     """A hyperparameter out of range is refused by name."""
     with pytest.raises(InputError) as caught:
         train_causal("none", pd.DataFrame(), pd.DataFrame(), {"max_length": 4}, "none")
     assert "max_length" in caught.value.given
-    assert causal.CausalOptions().threads == 2
+    assert CausalOptions().threads == 2

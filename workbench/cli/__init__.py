@@ -1,6 +1,6 @@
 """The command line: verbs only. Parse, call, print, exit code. `jupyter workbench` is the same."""
 
-from . import data, lifecycle, people, records
+from . import approvals, data, lifecycle, people, records, replay
 from .program import main
 
-__all__ = ["data", "lifecycle", "main", "people", "records"]
+__all__ = ["approvals", "data", "lifecycle", "main", "people", "records", "replay"]

@@ -50,24 +50,18 @@ def run(
     fresh: bool, development: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the life cycle: every stage that changed, in order, to a candidate or a refusal."""
-    from ..evidence import progress, tables
+    from ..evidence import tables
     from ..execution.pipeline import Pipeline
     from ..execution.project import Project
 
     project = Project.load(usecase)
-    teller = progress.Teller(quiet=as_json)
     pipeline = Pipeline(
-        project, project.store(track), profile, _by_stage(given), fresh, development, teller
+        project, project.store(track), profile, _by_stage(given), fresh, development
     )
     if dry_run:
         _show_plan(pipeline, until, as_json)
         return
-    try:
-        done, stopped = pipeline.run(until), None
-    except GateNotPassed as error:
-        done, stopped = error.done, error
-    finally:
-        teller.close()
+    done, stopped = carry_out(pipeline, until, quiet=as_json)
     if as_json:
         click.echo(json.dumps([{"stage": one.stage, "record": one.record.id, "reused": one.reused,
                                 "verdicts": one.verdicts} for one in done]))  # fmt: skip
@@ -75,6 +69,19 @@ def run(
         tables.print_run(done)
     if stopped:
         raise stopped
+
+
+def carry_out(pipeline: Any, until: str | None, quiet: bool) -> tuple[list, GateNotPassed | None]:
+    """Run it with progress shown; what was done, and the gate that stopped it if one did."""
+    from ..evidence import progress
+
+    teller = pipeline.on_event = progress.Teller(quiet=quiet)
+    try:
+        return pipeline.run(until), None
+    except GateNotPassed as error:
+        return error.done, error
+    finally:
+        teller.close()
 
 
 def _by_stage(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -89,9 +96,11 @@ def _by_stage(given: tuple[str, ...]) -> dict[str, list[str]]:
 
 def _show_plan(pipeline: Any, until: str | None, as_json: bool) -> None:
     from ..evidence import tables
+    from ..execution.isolation import available
 
-    level, rows = pipeline.check(until), pipeline.preview(until)
+    rows, missing = pipeline.preview(until), [vars(one) for one in pipeline.missing(until)]
     if as_json:
-        click.echo(json.dumps({"isolation": level, "stages": rows}))
-        return
-    tables.console().print(tables.plan(rows))
+        click.echo(json.dumps({"isolation": available()[0], "stages": rows, "missing": missing}))
+    else:
+        tables.console().print(tables.plan(rows))
+    pipeline.check(until)  # names what is missing, as the run itself would

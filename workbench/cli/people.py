@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .program import main, stored
+from .program import TRACK, USECASE, main, stored
 
 
 @main.group()
@@ -36,7 +36,8 @@ def keys_ls(store: Any) -> None:
 
 
 @keys.command("add")
-@stored
+@TRACK
+@USECASE
 @click.option("--id", "person_id", required=True, help="Short name of the person.")
 @click.option("--name", required=True, help="Printed name.")
 @click.option("--email", required=True)
@@ -46,12 +47,14 @@ def keys_ls(store: Any) -> None:
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True,
               help="SSH key of a keyholder; the first version signs itself.")  # fmt: skip
 def keys_add(
-    store: Any, person_id: str, name: str, email: str, roles: tuple[str, ...], public_key: Path,
-    valid_days: int, sign_with: Path,
+    track: str, usecase: Path, person_id: str, name: str, email: str, roles: tuple[str, ...],
+    public_key: Path, valid_days: int, sign_with: Path,
 ) -> None:  # fmt: skip
     """Enter a person and their SSH public key into a new version of the keyring."""
+    from ..execution.project import open_store, runs_folder
     from ..record import clock, keyring
 
+    store = open_store(runs_folder(usecase.resolve()), track, create=True)
     now = clock.now()
     until = clock.text(clock.parse(now) + timedelta(days=valid_days))
     key = keyring.Key(public=public_key.read_text().strip(), valid_from=now, valid_until=until)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..errors import IntegrityError
+from ..errors import InputError, IntegrityError
 from .program import JSON, TRACK, USECASE, main, stored
 
 
@@ -49,7 +49,13 @@ def show(store: Any, ref: str, row: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(record.statement.data()))
     else:
+        from ..execution.promote import asked
+        from .approvals import owed
+
+        place = click.get_current_context().params["usecase"]
         tables.console().print(tables.show(record))
+        if missing := asked(place.resolve(), record):
+            click.echo(f"\nThe governed track would still ask:\n{owed(missing, place)}")
 
 
 @main.command("open")
@@ -136,13 +142,30 @@ def verify(store: Any, ref: str | None, as_json: bool) -> None:
 @main.command()
 @click.argument("to", type=click.Path(path_type=Path))
 @click.argument("refs", nargs=-1, required=True)
-@stored
+@TRACK
+@USECASE
 @click.option("--alone", is_flag=True, help="Without the records that these stand on.")
-def pack(store: Any, to: Path, refs: tuple[str, ...], alone: bool) -> None:
+@click.option("--replayable", is_flag=True, help="With all that executes them again.")
+@click.option("--keys", type=click.Path(path_type=Path),
+              help="New file for the keys to rows of persons; it travels apart.")  # fmt: skip
+@click.option("--wheels", type=click.Path(exists=True, path_type=Path), help="Folder of wheels.")
+def pack(
+    to: Path, refs: tuple[str, ...], track: str, usecase: Path, alone: bool, replayable: bool,
+    keys: Path | None, wheels: Path | None,
+) -> None:  # fmt: skip
     """Pack records with their ancestry and proofs into TO (.tar or .tar.zst)."""
+    from ..execution.project import Project, open_store, runs_folder
+    from ..execution.replayable import pack_replayable
     from ..record.pack import pack as write
 
-    found = write(store, refs, to, ancestors=not alone)
+    store = open_store(runs_folder(usecase.resolve()), track, create=False)
+    if replayable:
+        project, facts = Project.load(usecase), {"keys": keys, "wheels": wheels}
+        found = pack_replayable(store, project, [*refs], to, ancestors=not alone, **facts)
+    elif keys or wheels:
+        raise InputError("--keys and --wheels belong to --replayable.")
+    else:
+        found = write(store, refs, to, ancestors=not alone)
     click.echo(f"✓ {len(found)} record(s) in {to} ({os.path.getsize(to):,} bytes)")
 
 

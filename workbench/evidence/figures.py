@@ -71,6 +71,28 @@ def loss_curve(history: pd.DataFrame) -> Figure:
 
 
 @styled
+def change(table: pd.DataFrame) -> Figure:
+    """Relative change of the weights, a row a kind of module, a column a layer; where nothing
+    learned, nothing is drawn. Columns: part, layer (none for what is in no layer), relative."""
+    grid = table.pivot_table(index="part", columns="layer", values="relative", sort=False)
+    drawing, axes = _axes(
+        f"How far each module moved, n={grid.count().sum()}",
+        height=max(2.2, 0.36 * len(grid) + 1.4),
+    )
+    axes.grid(False)
+    if grid.empty:
+        axes.set_axis_off()
+        axes.text(0, 0.5, "No module of the base learned.", transform=axes.transAxes)
+        return drawing
+    shown = axes.imshow(grid.to_numpy(float), cmap="cividis", aspect="auto", vmin=0)
+    axes.set_yticks(range(len(grid)), grid.index)
+    axes.set_xticks(range(grid.shape[1]), grid.columns)
+    axes.set_xlabel("layer, from the input to the output")
+    drawing.colorbar(shown, label="norm of the change / of the base")
+    return drawing
+
+
+@styled
 def confusion(matrix: pd.DataFrame) -> Figure:
     """Confusion matrix, rows expected, columns predicted, counts; names only where they fit."""
     size = min(11.0, max(4.5, 0.55 * len(matrix)))

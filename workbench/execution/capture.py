@@ -308,6 +308,7 @@ def _cpu() -> dict[str, Any]:
     usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
     return {
         "architecture": platform.machine(),
+        "vendor": facts.get("vendor_id") or facts.get("CPU implementer") or "unknown",
         "model": facts.get("model name") or platform.processor(),
         "features": [feature for feature in CPU_FEATURES if feature in flags],
         "usable": len(usable),

@@ -115,6 +115,7 @@ def _from_usecase(project: Project, name: str, source: Source, store: Store) -> 
         "data": usecase.data.path,
         "cases": usecase.cases,
         "reference": usecase.data.reference,
+        "envelope": usecase.envelope,
     }
     if source.path not in known:
         raise InputError(

@@ -20,25 +20,23 @@ recomputed verdicts, the separate validation run and replay are for.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import inspect
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .supervision import supervisor
 
 LEVELS = ("none", "namespace", "container")
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -64,7 +62,6 @@ class Kernel(IPKernelApp):
 Kernel.launch_instance()
 """
 CHANNEL_PREFIX = "workbench-"
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 @lru_cache(maxsize=1)
@@ -120,10 +117,11 @@ def _known(level: str) -> None:
 
 @dataclass(frozen=True)
 class Mount:
-    """A file or folder that the kernel sees, read-only, at `place` (absolute)."""
+    """A file or folder that the kernel sees, read-only unless `writable`, at `place` (absolute)."""
 
     source: Path
     place: Path
+    writable: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,12 @@ class Sandbox:
     """Parts of `readable` that the kernel must not see, such as the store."""
     threads: int = 1
     """Threads of numeric libraries; fixed, because sums depend on their number."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of the kernel's environment, such as those of its reproducibility domain."""
+    hostname: str = "workbench"
+    """The host's name as the kernel sees it, from level namespace on."""
+    user: int | None = None
+    """The user id inside a namespace, where our files are then that user's; None: our own."""
 
     def __post_init__(self) -> None:
         _known(self.level)
@@ -183,7 +187,7 @@ class Sandbox:
                 mount.place.symlink_to(mount.source.resolve())
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        """The kernel's whole environment: a whitelist, fixed values, and `extra`."""
+        """The kernel's whole environment: a whitelist, fixed values, `variables`, `extra`."""
         home, tmp = self.scratch / "home", self.scratch / "tmp"
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env |= {
@@ -207,12 +211,13 @@ class Sandbox:
             "HF_DATASETS_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "PIP_NO_INDEX": "1",
         }
         folders = {"MPLCONFIGDIR": "matplotlib", "IPYTHONDIR": "ipython", "XDG_CACHE_HOME": "cache",
                    "JUPYTER_CONFIG_DIR": "jupyter", "JUPYTER_DATA_DIR": "jupyter",
                    "JUPYTER_RUNTIME_DIR": "jupyter", "HF_HOME": "huggingface"}  # fmt: skip
         env |= {name: str(home / folder) for name, folder in folders.items()}
-        env |= extra or {}
+        env |= dict(self.variables) | (extra or {})
         if not PACKAGE.is_relative_to(sys.prefix):  # a checkout that is not installed
             own = [env[name] for name in ("PYTHONPATH",) if name in env]
             env["PYTHONPATH"] = os.pathsep.join([*own, str(PACKAGE.parent)])
@@ -225,11 +230,12 @@ class Sandbox:
         everything below it by SIGTERM, and by the death of the thread that started it.
         """
         if self.level == "none":
-            return [*_supervisor(), *argv]
+            return [*supervisor(), *argv]
         return ["bwrap", *self._mounts(cwd, channel), "--", *argv]
 
     def _mounts(self, cwd: Path, channel: Path) -> list[str]:
-        options = [*UNSHARE, "--hostname", "workbench", "--die-with-parent"]
+        options = [*UNSHARE, "--hostname", self.hostname, "--die-with-parent"]
+        options += [] if self.user is None else ["--uid", str(self.user)]
         options += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         for path in _existing((*SYSTEM, *(f"/etc/{name}" for name in ETC))):
             options += ["--ro-bind", path, path]
@@ -246,13 +252,27 @@ class Sandbox:
         for path in (self.scratch, channel):
             options += ["--bind", str(path), str(path)]
         for mount in self.inputs:
-            options += ["--ro-bind", str(mount.source.resolve()), str(mount.place)]
+            bind = "--bind" if mount.writable else "--ro-bind"
+            options += [bind, str(mount.source.resolve()), str(mount.place)]
         for path in ("/", *self._hidden("is_dir")):  # last: mount points are made in them above
             options += ["--remount-ro", path]
         return [*options, "--chdir", str(cwd)]
 
     def _hidden(self, kind: str) -> list[str]:
         return [str(path) for path in self.hidden if getattr(path, kind)()]
+
+    def places(self) -> dict[str, bool]:
+        """What the kernel sees beside the system's own files -> can it be written?"""
+        if self.level == "none":
+            return {"/": True}
+        options = self._mounts(self.scratch, self.scratch)
+        known = {*SYSTEM, *(f"/etc/{name}" for name in ETC), "/sys", "/dev/null"}
+        binds = zip(options, options[1:], options[2:], strict=False)
+        return {
+            place: option != "--ro-bind"
+            for option, source, place in binds
+            if option in ("--bind", "--ro-bind", "--dev-bind") and source not in known
+        }
 
     def labels(self) -> list[tuple[str, str]]:
         """Host paths and the names that stand for them in a saved notebook, longest first."""
@@ -337,59 +357,3 @@ def _sweep(root: Path) -> None:
             pass
         finally:
             os.close(lock)
-
-
-# ---- level none: a small parent that leaves nothing behind ---------------------------------------
-
-
-def _supervisor() -> list[str]:
-    """The command of the small parent; its source travels as text, so that it imports nothing."""
-    if not sys.platform.startswith("linux"):
-        return []
-    source = "\n".join(
-        (
-            "import ctypes, os, signal, sys",
-            f"PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = {PR_SET_PDEATHSIG}, {PR_SET_CHILD_SUBREAPER}",
-            inspect.getsource(supervise),
-            inspect.getsource(end_descendants),
-            f"sys.exit(supervise({os.getpid()}, sys.argv[1:]))",
-        )
-    )
-    return [sys.executable, "-I", "-S", "-c", source]
-
-
-def supervise(parent: int, argv: list[str]) -> int:
-    """Run `argv`; when it ends, when told to, or when `parent` dies, kill all that it started.
-
-    A process that detaches itself (a new session, a double fork) is handed to this one, the
-    subreaper, instead of to init, so it is found too. Returns the exit code, 128 + n for signal n.
-    """
-    prctl = ctypes.CDLL(None).prctl
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda n, _: (end_descendants(), os._exit(128 + n)))
-    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the kernel would inherit
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
-        return 128 + signal.SIGTERM
-    env = os.environ | {"JPY_PARENT_PID": str(os.getpid())}  # the kernel ends if we are SIGKILLed
-    child = os.posix_spawn(argv[0], argv, env)
-    while True:
-        pid, status = os.wait()
-        if pid == child:
-            end_descendants()
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
-
-
-def end_descendants() -> None:
-    """Kill this process's children until none is left; killing one hands its own children to us."""
-    me = os.getpid()
-    while True:
-        with open(f"/proc/{me}/task/{me}/children") as children:
-            for child in children.read().split():
-                os.kill(int(child), signal.SIGKILL)
-        try:
-            os.wait()
-        except ChildProcessError:
-            return

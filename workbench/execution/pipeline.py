@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GateNotPassed, InputError, IntegrityError
-from ..policy import gates, tiers, tracks
-from ..record.digest import Entry, digest, tree, tree_digest
+from ..policy import gates
+from ..policy.tracks import Missing
+from ..record.digest import digest, tree_digest
 from ..record.store import Record, Store
 from ..record.verify import verify_record
-from . import capture, classification, commitments, isolation, runner
+from . import approvals, capture, commitments, isolation, preflight, runner
 from .inputs import Input, from_record, resolve
 from .project import USECASE_FILE, Project
 from .stages import Source, Stage, stages_for
@@ -108,37 +109,33 @@ class Pipeline:
 
         An inspection runs before anything is classified: it is what proposes the classes.
         """
-        inspects = all(stage.facts.get("inspects") for stage in self._until(until))
-        usecase = self.project.usecase
-        plan = tiers.control_plan(usecase)
         wrong = gates.preflight(self.project.policy)
         if wrong:
-            raise InputError("The policy can't be evaluated.", where=usecase.policy,
+            raise InputError("The policy can't be evaluated.", where=self.project.usecase.policy,
                              given="; ".join(wrong))  # fmt: skip
-        level, why = isolation.available()
-        reasons = tracks.refusals(
-            self.store.track,
-            plan=plan,
-            dirty=capture.repository(self.project.root).get("dirty"),
-            isolation=level,
-            unclassified=[] if inspects else classification.findings(self.store, usecase),
-            classes=usecase.data.classes,
-        )
-        if reasons:
+        level, _ = isolation.available()
+        found = self.missing(until)
+        if found:
             raise InputError(
                 f"This use case may not run on the {self.store.track} track yet.",
                 where=self.project.root,
-                given="\n            ".join(reasons),
-                next_step=_next_step(reasons, why),
+                given="\n            ".join(map(str, found)),
+                next_step="Each of them clears what is theirs; then run again.",
             )
         return level
+
+    def missing(self, until: str | None = None) -> list[Missing]:
+        """What stands between the use case and this run: what, who owes it, and what they type."""
+        level, _ = isolation.available()
+        stages = self.upto(until)
+        return preflight.missing(self.project, self.store, stages, self.parameters, level)
 
     # -- the plan ---------------------------------------------------------------------------
 
     def plan(self, until: str | None = None) -> Iterator[tuple[Stage, Step | None, str]]:
         """Stage by stage what would happen. A step is None where it depends on one that will run."""
         pending: list[str] = []
-        for stage in self._until(until):
+        for stage in self.upto(until):
             waits = sorted(stage.needs() & set(pending))
             if waits:
                 pending.append(stage.name)
@@ -163,7 +160,8 @@ class Pipeline:
             for stage, step, reason in self.plan(until)
         ]
 
-    def _until(self, until: str | None) -> list[Stage]:
+    def upto(self, until: str | None = None) -> list[Stage]:
+        """The stages that `until` stands on and itself; all of them without one."""
         if until is None:
             return self.stages
         wanted, names = {until}, {stage.name for stage in self.stages}
@@ -202,7 +200,7 @@ class Pipeline:
             "workbench": capture.package_digest(),
             "libraries": environment["libraries"],
             "python": environment["python"],
-            "steps": tree_digest(_sources(own)) if own.is_dir() else None,
+            "steps": tree_digest(approvals.sources(own)) if own.is_dir() else None,
         }
         return {"digest": digest(parts), "parts": parts, "reusable": self._partial(stage, parts)}
 
@@ -217,15 +215,27 @@ class Pipeline:
 
     def earlier(self, stage: Stage) -> list[Record]:
         """Successful records of this stage and use case, the oldest first. Only what this ledger
-        saw happen: of an imported record it can't tell what came before what."""
+        saw happen: of an imported record it can't tell what came before what. A certificate of a
+        replay has no key, and is no stage's result.
+
+        IntegrityError when one that it lists says that it is of another track: tracks don't mix.
+        """
         own = {e.body["digest"]: e.index for e in self.store.ledger.entries("record")}
         found = [
             record
             for record in self.store.records(stage.name)
             if record.digest in own
             and record.outcome == "succeeded"
+            and key_of(record)
             and usecase_of(record) == self.project.usecase.id
         ]
+        for record in found:
+            if track_of(record) != self.store.track:
+                raise IntegrityError(
+                    "A record of another track stands in this store.",
+                    where=record.path, expected=self.store.track, given=track_of(record),
+                    next_step="Find out who put it there; nothing runs on it.",
+                )  # fmt: skip
         return sorted(found, key=lambda record: own[record.digest])
 
     def _reusable(self, stage: Stage, key: dict[str, Any], snapshots: set) -> dict[str, Input]:
@@ -253,7 +263,7 @@ class Pipeline:
         done: list[Done] = []
         with alone(self.store, self.project.usecase.id):
             self.store.recover()  # rows that a killed run had decrypted go first
-            stages = self._until(until)
+            stages = self.upto(until)
             self.on_event("plan", stages=[stage.name for stage in stages], level=level)
             for stage in stages:
                 done.append(self._one(stage, level))
@@ -299,24 +309,16 @@ class Pipeline:
             raise error
 
 
-def _sources(folder: Path) -> list[Entry]:
-    """The use case's own steps; what Python and Jupyter leave beside them decides nothing."""
-    caches = {"__pycache__", ".ipynb_checkpoints"}
-    return [entry for entry in tree(folder) if not caches & set(entry.path.split("/"))]
-
-
-def _next_step(reasons: list[str], why: str | None) -> str:
-    """What the machine lacks, where isolation is a reason; else the reasons speak for themselves."""
-    lacking = any(reason.startswith("isolation") for reason in reasons)
-    return why if why and lacking else "Clear each reason (commit what is meant), then run again."
-
-
 def key_of(record: Record) -> dict[str, Any]:
     return record.statement.predicate.buildDefinition.internalParameters.get("key", {})
 
 
 def usecase_of(record: Record) -> str | None:
     return record.statement.predicate.buildDefinition.externalParameters.get("usecase")
+
+
+def track_of(record: Record) -> str | None:
+    return record.statement.predicate.buildDefinition.externalParameters.get("track")
 
 
 def changed(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -12,21 +12,35 @@ from typing import Any
 
 import nbformat
 
-from ..errors import InputError, IntegrityError, RunError, WorkbenchError
+from ..errors import InputError, RunError, WorkbenchError
+from ..policy.environment import compare
 from ..policy.gates import GateResult, GateVerdict
 from ..policy.looks import Looks
-from ..record.digest import canonical, scan
-from ..record.statement import build
+from ..record.digest import scan
+from ..record.statement import ResourceDescriptor, build
 from ..record.store import Record, Run, Store, disk
-from . import bom, capture, commitments, gating, governance, secrets
-from .engine import Execution, execute
-from .inputs import SEALED_SUFFIX, Input, lay_out, unchanged
-from .isolation import Mount, Sandbox
+from . import (
+    bom,
+    capture,
+    checkpoints,
+    commitments,
+    envelope,
+    environment,
+    gating,
+    governance,
+    kernel_run,
+    probes,
+    secrets,
+    zones,
+)  # fmt: skip
+from .engine import Execution
+from .inputs import SEALED_SUFFIX, Input
+from .isolation import Sandbox
 from .project import Project
 from .stages import Stage
 
+TRAINING = "training"  # the declared environment that stages run in
 TEXT_SUFFIXES = {".json", ".csv", ".md", ".txt", ".yaml", ".html"}
-QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of libraries; no evidence for a reader
 SCANNED = 5 * 2**20  # bytes of a text file that are searched for secrets
 OnEvent = Callable[..., None]
 
@@ -50,16 +64,25 @@ class Job:
     on_event: OnEvent = lambda *a, **k: None
 
     @property
-    def threads(self) -> int:
-        return int(self.parameters.get("threads", 1))
-
-    @property
     def snapshot(self) -> str | None:
         """The snapshot whose key encrypts this stage's rows; one, or the stage is refused."""
         found = {item.snapshot for item in self.inputs.values() if item.snapshot}
         if len(found) > 1:
             raise InputError("The stage mixes rows of several snapshots.", where=self.stage.name)
         return found.pop() if found else None
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What came of a run, before it is sealed."""
+
+    execution: Execution
+    sandbox: Sandbox
+    looks: Looks
+    resumed: list[ResourceDescriptor]
+    """The checkpoints of a killed run that this one went on from."""
+    laid: probes.Bait
+    """What lay there to be reached, and whether it was."""
 
 
 def run(job: Job) -> Record:
@@ -77,14 +100,16 @@ def run(job: Job) -> Record:
             looks = commitments.look(
                 job.store, job.inputs, _budget(job), why=job.stage.facts.get("question"), **facts
             )
-            execution, sandbox = _execute(job, begun, looks)
-            record = _seal(job, begun, execution, sandbox, looks)
+            ran = _execute(job, begun, looks)
+            record = _seal(job, begun, ran)
         except BaseException as error:
-            _give_up(job.store, begun, error)
+            give_up(job.store, begun, error)
             raise
         commitments.commit(job.store, job.stage, record)
-    if not execution.succeeded:
-        raise _broken(job, execution, record)
+    if not ran.execution.succeeded:
+        raise _broken(job, ran.execution, record)
+    if _keeps(job):
+        checkpoints.remove(job.store, job.key["digest"])
     return record
 
 
@@ -105,7 +130,7 @@ def _budget(job: Job) -> int:
     return policy.look_budget if policy else 1
 
 
-def _give_up(store: Store, begun: Run, error: BaseException) -> None:
+def give_up(store: Store, begun: Run, error: BaseException) -> None:
     """Say in the ledger why nothing was sealed; where not even that works, the next run does."""
     if begun.lock < 0:
         return  # it was published
@@ -116,85 +141,29 @@ def _give_up(store: Store, begun: Run, error: BaseException) -> None:
         begun.close()
 
 
-def _execute(job: Job, begun: Run, looks: Looks) -> tuple[Execution, Sandbox]:
-    work = begun.folder / "work"
-    (work / "outputs").mkdir(parents=True)
-    places = lay_out(job.inputs, begun.folder / "private", job.store)
-    mounts = tuple(
-        Mount(
-            path, work / "inputs" / name / path.name if path.is_file() else work / "inputs" / name
-        )
-        for name, path in places.items()
+def _execute(job: Job, begun: Run, looks: Looks) -> _Ran:
+    kept = checkpoints.place(job.store, job.key["digest"]) if _keeps(job) else None
+    resumed = checkpoints.found_in(kept) if kept else []
+    execution, sandbox, laid = kernel_run.execute_in(
+        begun.folder, begun.record / "notebook.ipynb", job, looks, checkpoints=kept
     )
-    code = job.project.root / "steps"
-    sandbox = Sandbox(
-        level=job.level,
-        scratch=work,
-        readable=(code,) if code.is_dir() else (),
-        inputs=mounts,
-        threads=job.threads,
-    )
-    where = {m.place.relative_to(work).parts[1]: m.place.relative_to(work) for m in mounts}
-    (work / "stage.json").write_bytes(canonical(stage_facts(job, where, looks)))
-    execution = execute(
-        job.stage.notebook,
-        begun.record / "notebook.ipynb",
-        job.parameters,
-        sandbox=sandbox,
-        limits=job.stage.limits,
-        env=QUIET | ({"PYTHONPATH": str(code)} if code.is_dir() else {}),
-        cwd=work,
-        on_event=job.on_event,
-    )
-    changed = unchanged(job.inputs)
-    if changed:
-        raise IntegrityError(
-            "Inputs changed while the stage ran; its result is not kept.",
-            where=", ".join(str(job.inputs[name].path) for name in changed),
-            next_step="Find out what wrote there, and run again.",
-        )
-    _take_out(work / "outputs", begun.record / "outputs")
-    return execution, sandbox
+    take_out(begun.folder / "work" / "outputs", begun.record / "outputs")
+    return _Ran(execution, sandbox, looks, resumed, laid)
 
 
-def stage_facts(job: Job, where: dict[str, Path], looks: Looks) -> dict[str, Any]:
-    """What the kernel is told: `stage.json`."""
-    keyed = {"key": _row_key(job)} if job.stage.facts.get("governs") else {}
-    return keyed | {
-        "stage": job.stage.name,
-        "outputs": "outputs",
-        "looks": looks._asdict() if any(i.locked for i in job.inputs.values()) else None,
-        "masked": job.snapshot is not None,
-        "rows": job.stage.facts.get("rows", []),
-        "inputs": {
-            name: {
-                "path": path.as_posix(),
-                "digest": job.inputs[name].told,
-                "uri": job.inputs[name].uri,
-            }
-            for name, path in where.items()
-        },
-    }
+def _keeps(job: Job) -> bool:
+    return bool(job.stage.facts.get("checkpoints"))
 
 
-def _row_key(job: Job) -> str:
-    """For pseudonyms and digests of rows: of the snapshot, so that it is forgotten with it."""
-    if not job.snapshot:
-        return job.inputs["data"].digest
-    if not job.store.cipher.exists(job.snapshot):
-        job.store.cipher.new_key(job.snapshot)
-    return job.store.cipher.derive(job.snapshot, "pseudonyms")
-
-
-def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: Looks) -> Record:
-    outputs = begun.record / "outputs"
+def _seal(job: Job, begun: Run, ran: _Ran) -> Record:
+    outputs, execution = begun.record / "outputs", ran.execution
     results: list[GateResult] = []
     odd: list[dict[str, Any]] = []
     if execution.succeeded:
-        results, odd = _judge(job, outputs, looks)
+        results, odd = _judge(job, outputs, ran)
     else:
         gating.withdraw(outputs)
-    _refuse_secrets(job, execution, outputs)
+    refuse_secrets(begun.record / "notebook.ipynb", outputs)
     encrypted = _encrypt(job, outputs)
     if execution.succeeded and "bom" in job.stage.facts:
         _bill(job, begun, execution, outputs, encrypted)
@@ -208,18 +177,19 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: L
         started=execution.started.isoformat(timespec="seconds"),
         finished=execution.finished.isoformat(timespec="seconds"),
         outcome="succeeded" if execution.succeeded else "failed",
-        inputs=[one for item in job.inputs.values() for one in item.dependencies()],
+        inputs=[one for item in job.inputs.values() for one in item.dependencies()] + ran.resumed,
         isolation=job.level,
         environment=capture.environment(),
         internal={
             "key": job.key,
-            "sandbox": sandbox.describe(),
+            "sandbox": ran.sandbox.describe(),
             "repository": capture.repository(job.project.root),
             "profile": job.profile,
             "actor": job.who,
             "cells": [asdict(cell) for cell in execution.cells],
-            "looks": looks._asdict(),
+            "looks": ran.looks._asdict(),
             "development": job.development,
+            **_surroundings(job, ran.sandbox),
         },
         builder_version=capture.package_version(),
         error=None
@@ -232,21 +202,36 @@ def _seal(job: Job, begun: Run, execution: Execution, sandbox: Sandbox, looks: L
     return job.store.publish(begun, _plain(statement))
 
 
+def _surroundings(job: Job, sandbox: Sandbox) -> dict[str, Any]:
+    """The domain that the result is promised in, where the place is not as declared, and the
+    strictest class that the record inherits."""
+    wanted, held = environment.declared(job.project, TRAINING), zones.data_class(job)
+    found = environment.observe(job.parameters, job.level, sandbox=sandbox)
+    apart = compare(wanted, found) if wanted else []
+    return {
+        "domain": environment.domain(job.parameters).model_dump(mode="json"),
+        "declared_environment": wanted.model_dump(mode="json") if wanted else None,
+        "environment_differences": [one._asdict() for one in apart],
+        "data_class": held.value if held else None,
+    }
+
+
 def _plain(statement: Any) -> Any:
     """Through JSON once, so that tuples and enums are what a reader of the file will see."""
     return type(statement).model_validate(json.loads(json.dumps(statement.data(), default=str)))
 
 
-def _judge(job: Job, outputs: Path, looks: Looks) -> tuple[list[GateResult], list[dict[str, Any]]]:
+def _judge(job: Job, outputs: Path, ran: _Ran) -> tuple[list[GateResult], list[dict[str, Any]]]:
     """Verdicts from the rows, and where the notebook claims what the rows do not give."""
     policy, late = gating.frozen_policy(job.stage, job.inputs, outputs), _late(job)
     if job.stage.facts.get("decides"):
         return [_decide(job, policy, outputs, late)], []
-    found = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=looks)
+    found = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=ran.looks)
     results = found
     if late and policy:
         results = gating.unjudged(policy, job.stage, late)
-    results = results + governance.judge(job, outputs)
+    results = results + governance.judge(job, outputs) + envelope.judge(job, outputs)
+    results += probes.judge(ran.laid, outputs, job.level, job.stage.name)
     gating.write(outputs, results)
     return results, gating.contradictions(outputs, found)
 
@@ -270,9 +255,11 @@ def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> GateResul
     return result
 
 
-def _refuse_secrets(job: Job, execution: Execution, outputs: Path) -> None:
+def refuse_secrets(notebook: Path, outputs: Path) -> None:
     """Nothing that looks like a secret is sealed for ever."""
-    found = secrets.scan_notebook(execution.notebook) if execution.notebook else []
+    found = (
+        secrets.scan_notebook(nbformat.read(notebook, as_version=4)) if notebook.exists() else []
+    )
     for path in sorted(outputs.rglob("*")):
         if path.is_file() and path.suffix in TEXT_SUFFIXES:
             text = path.read_bytes()[:SCANNED].decode("utf-8", "replace")
@@ -319,7 +306,7 @@ def _encrypt(job: Job, outputs: Path) -> dict[str, dict[str, str]]:
     return sealed
 
 
-def _take_out(outputs: Path, target: Path) -> None:
+def take_out(outputs: Path, target: Path) -> Path:
     """Move what the kernel left to where it never was. RunError names what no record can hold:
     through a link the engine itself would read, encrypt or delete files of the host."""
     if not os.path.lexists(outputs):
@@ -337,6 +324,7 @@ def _take_out(outputs: Path, target: Path) -> None:
             next_step="Correct the notebook; nothing was sealed.",
         )
     shutil.move(outputs, target)
+    return target
 
 
 def _drop_empty(outputs: Path) -> None:

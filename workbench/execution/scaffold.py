@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
+from .environment import FOLDER, write_declaration
 from .project import USECASE_FILE, load_yaml
 from .stages import templates_root
 
@@ -52,6 +53,7 @@ def new(
     config["id"] = _identifier(name or target.name)
     if data is not None:
         _with_data(config, data, text=text, label=label, split=split, group=group)
+    config["environments"] = {"training": f"{FOLDER}/training.yaml"}
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -62,6 +64,7 @@ def new(
         body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
         (partial / USECASE_FILE).write_text(header + body, encoding="utf-8")
         (partial / ".gitignore").write_text(IGNORED, encoding="utf-8")
+        write_declaration(partial, "training")
         if target.exists():
             target.rmdir()
         partial.rename(target)

@@ -11,8 +11,9 @@ from ..record.digest import canonical
 from ..record.store import Record, Store
 from . import commitments
 from .inputs import SEALED_SUFFIX, Input, lay_out
+from .kernel_run import stage_facts
 from .pipeline import Pipeline, actor
-from .runner import Job, stage_facts
+from .runner import Job
 from .stages import Stage
 
 

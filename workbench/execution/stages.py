@@ -13,10 +13,15 @@ A stage notebook carries `metadata.workbench`:
     reuses     output -> names of the inputs that alone determine it
     inspects   runs before the data is classified: it proposes the classes
     governs    `data`: leaves a dataset, over which the standing gates of `policy.governance` are judged
+    adapts     leaves an adapted model: judged against the change envelope
+    checkpoints  is given a folder that outlives a killed run
+    probes     tries to break out: the engine lays bait, and judges `isolation` by what it saw
     bom        output into which the engine writes the signed bill of materials
     continues  a gate that does not pass here is left to the deciding stage
     decides    this stage reads every verdict before it and seals a candidate, or a refusal
     kinds      use-case kinds that have this stage (all, when absent)
+    checkpoints  true: finds a folder that outlives a killed run, and goes on from what is in it;
+               it holds weights and the optimiser's state, never rows of persons
     run_s, cell_s   time limits
 """
 

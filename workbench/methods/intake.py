@@ -100,6 +100,7 @@ def obligations(plan: ControlPlan) -> pd.DataFrame:
         "isolation, at least": plan.isolation,
         "custody of keys": plan.key_custody,
         "replay in a second environment": "yes" if plan.replay_certificate else "no",
+        "full fine-tuning allowed": "yes" if plan.full_fine_tuning else "no",
     }
     return pd.DataFrame({"asked": asked}).rename_axis("control")
 
@@ -111,6 +112,7 @@ def freeze(stage: Stage, usecase: UseCase, policy: Policy) -> None:
     stage.write_json("usecase.json", plain)
     stage.write_json("base.json", plain["base"])
     shared = {name: plain[name] for name in ("kind", "labels", "form")}
+    shared |= {"full_fine_tuning": tiers.control_plan(usecase).full_fine_tuning}
     stage.write_json("data.json", plain["data"] | shared)
     stage.write_json("criteria.json", policy.model_dump(mode="json", by_alias=True))
 

@@ -62,6 +62,12 @@ class Stage:
         """For pseudonyms and digests of rows: a secret of this snapshot, forgotten with it."""
         return bytes.fromhex(self.facts["key"])
 
+    @property
+    def checkpoints(self) -> Path | None:
+        """A folder that outlives a killed run, where the engine gave one."""
+        given = self.facts.get("checkpoints")
+        return self.folder / given if given else None
+
     # -- what came in ---------------------------------------------------------------------
 
     def has(self, name: str) -> bool:

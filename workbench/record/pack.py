@@ -4,6 +4,9 @@
 ledger entries that speak of these records, each with its audit path: where it stands in the
 ledger can be checked without the rest of it. ``import_pack`` verifies all of it first; then the
 records stand in the other store as they were, still signed by the store they come from.
+
+A pack may carry more, such as what a replay needs: files below ``carried/``, each with its digest
+in ``pack.json``. They are verified with the rest, and no store takes them in.
 """
 
 from __future__ import annotations
@@ -14,14 +17,15 @@ import json
 import secrets
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from workbench.errors import InputError, IntegrityError, WorkbenchError
 from workbench.record import clock, durable, merkle, signing
-from workbench.record.digest import canonical
+from workbench.record.digest import canonical, entry, scan
 from workbench.record.ledger import Entry, listed, open_checkpoint
 from workbench.record.lineage import Graph
 from workbench.record.problem import Problem
@@ -31,18 +35,37 @@ from workbench.record.verify import foreign_keys, person_problems, verify_record
 
 PAYLOAD = "application/vnd.workbench.pack+json"
 FILES = ("pack.json", "pack.sigs.json")
+CARRIED = "carried"
 
 
-def pack(store: Store, refs: Iterable[str], to: Path, ancestors: bool = True) -> list[Record]:
+@dataclass(frozen=True)
+class Carried:
+    """What a pack holds besides records."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What these files are, for whoever reads them."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """Path below ``carried/`` → file on this disk."""
+
+
+def pack(
+    store: Store,
+    refs: Iterable[str],
+    to: Path,
+    ancestors: bool = True,
+    carry: Callable[[list[Record]], Carried] | None = None,
+) -> list[Record]:
     """Write records, by default with all they stand on, to a new .tar or .tar.zst file.
 
-    Returns the records packed. IntegrityError when one of them does not verify.
+    ``carry`` is told the records and says what else goes along. Returns the records packed.
+    IntegrityError when one of them does not verify.
     """
     to = Path(to)
     if to.exists() or not to.name.endswith((".tar", ".tar.zst")):
         raise InputError("can't pack there", given=to, expected="a new .tar or .tar.zst file")
     records = _chosen(store, refs, ancestors)
-    about = canonical(_about(store, records))
+    more = carry(records) if carry else None
+    about = canonical(_about(store, records) | _listing(more))
     seal = canonical(store.key.sign(about, PAYLOAD))
     staged = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
     with disk("pack", to):
@@ -52,6 +75,8 @@ def pack(store: Store, refs: Iterable[str], to: Path, ancestors: bool = True) ->
                     _add(tar, name, io.BytesIO(data), len(data), False)
                 for record in records:
                     _add_record(tar, record)
+                for name, path in sorted(more.files.items()) if more else ():
+                    _add_file(tar, f"{CARRIED}/{name}", path)
             durable.sync(staged)
             staged.rename(to)
         finally:
@@ -95,6 +120,17 @@ def _about(store: Store, records: list[Record]) -> dict[str, Any]:
     }
 
 
+def _listing(more: Carried | None) -> dict[str, Any]:
+    """What is carried besides, each file by digest: ``path``, ``sha256``, ``size``, ``executable``."""
+    if more is None:
+        return {}
+    held = [
+        asdict(entry(path.parent, path.name)) | {"path": name}
+        for name, path in sorted(more.files.items())
+    ]
+    return {CARRIED: {"facts": more.facts, "files": held}}
+
+
 def _speaks_of(entry: Entry, digests: set[str], runs: set[str]) -> bool:
     """The store's first entry, people's keys, these records' runs, and whatever names a record."""
     body = canonical(entry.body).decode()
@@ -121,10 +157,13 @@ def _writing(path: Path, name: str) -> Iterator[tarfile.TarFile]:
 
 def _add_record(tar: tarfile.TarFile, record: Record) -> None:
     for path in sorted(path for path in record.path.rglob("*") if path.is_file()):
-        name = f"records/{record.ref}/{path.relative_to(record.path).as_posix()}"
-        info = path.stat()
-        with open(path, "rb") as file:
-            _add(tar, name, file, info.st_size, bool(info.st_mode & 0o111))
+        _add_file(tar, f"records/{record.ref}/{path.relative_to(record.path).as_posix()}", path)
+
+
+def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> None:
+    info = path.stat()
+    with open(path, "rb") as file:
+        _add(tar, name, file, info.st_size, bool(info.st_mode & 0o111))
 
 
 def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int, executable: bool) -> None:
@@ -164,6 +203,12 @@ def import_pack(store: Store, path: Path, public_keys: Sequence[str] | None = No
 def _take_in(store: Store, folder: Path) -> list[Record]:
     data = (folder / FILES[0]).read_bytes()
     about = json.loads(data)
+    held = [Record.at(path).statement.predicate for path in (folder / "records").glob("*/*")]
+    tracks = {about["track"], *(p.buildDefinition.externalParameters.get("track") for p in held)}
+    if store.track == "governed" and tracks != {"governed"}:  # promotion re-runs, never copies
+        raise InputError("a pack of another track can't enter a governed store", where=store.path,
+                         expected="governed", given=", ".join(sorted(map(str, tracks))),
+                         next_step="workbench promote runs it again on the governed track")  # fmt: skip
     entries = [Entry.parse(item["line"].encode()) for item in about["entries"]]
     known, facts = store.listed(), listed(entries)
     new = [f for f in about["records"] if f["digest"] not in known]
@@ -245,7 +290,9 @@ def verify_pack(folder: Path, public_keys: Sequence[str] | None = None) -> list[
     except (WorkbenchError, OSError, ValueError, KeyError, TypeError) as error:
         return [Problem(FILES[0], getattr(error, "what", f"can't be read: {error}"))]
     facts, here = listed(entries), {path.name for path in folder.iterdir()}
-    problems = [Problem(n, "added or removed") for n in sorted(here ^ {*FILES, "records"})]
+    top = {*FILES, "records", *([CARRIED] if about.get(CARRIED, {}).get("files") else [])}
+    problems = [Problem(n, "added or removed") for n in sorted(here ^ top)]
+    problems += list(_carried_problems(folder / CARRIED, about.get(CARRIED, {})))
     expected = {_ref(item): item["digest"] for item in about["records"]}
     found = {f"{p.parent.name}/{p.name}" for p in (folder / "records").glob("*/*")}
     problems += [Problem(f"records/{n}", "added or removed") for n in sorted(found ^ set(expected))]
@@ -256,6 +303,17 @@ def verify_pack(folder: Path, public_keys: Sequence[str] | None = None) -> list[
         if {Record.at(folder / "records" / name).digest} != digests:
             problems.append(Problem(f"records/{name}", "not the record that the ledger lists"))
     return problems + list(person_problems(entries))
+
+
+def _carried_problems(folder: Path, about: dict[str, Any]) -> Iterator[Problem]:
+    """What is carried besides the records must be what the signed list names, and no more."""
+    listed_ = {item["path"]: item for item in about.get("files", [])}
+    found, refused = scan(folder) if folder.is_dir() else ([], [])
+    for name in sorted(set(listed_) ^ {*found, *(path for path, _ in refused)}):
+        yield Problem(f"{CARRIED}/{name}", "added or removed")
+    for name in sorted(set(listed_) & set(found)):
+        if asdict(entry(folder, name)) != listed_[name]:
+            yield Problem(f"{CARRIED}/{name}", "changed")
 
 
 def _opened(folder: Path, public_keys: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:

@@ -33,6 +33,7 @@ NAMESPACES = tuple(
         "keyring",
         "promote",
         "release",
+        "replay",
     )
 )
 

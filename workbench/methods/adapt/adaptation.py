@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pandas as pd
 
 from ...errors import InputError
-from ...record.digest import file_digest
 from ..stage import Stage
-from . import causal, classifier, lora
-from .base import base_facts, load_tokenizer
+from . import causal, classifier
+from .base import load_tokenizer
 from .form import Form, rows_to_learn
+from .options import CausalOptions, ClassifierOptions, checked
+from .training import require_device
 
-Options = classifier.ClassifierOptions | causal.CausalOptions
+Options = ClassifierOptions | CausalOptions
 
 
 def options(stage: Stage, **given: Any) -> Options:
-    """Checked hyperparameters of this use case's kind. InputError names the field."""
-    generative = stage.read_json("facts")["kind"] == "generative"
-    kind = causal.CausalOptions if generative else classifier.ClassifierOptions
-    return lora.checked(kind, given)
+    """Checked hyperparameters of this use case's kind.
+
+    InputError names the field, the device that is not there, or the rule of the control plan by
+    which not every weight may be changed.
+    """
+    facts = stage.read_json("facts")
+    kind = CausalOptions if facts["kind"] == "generative" else ClassifierOptions
+    options = checked(kind, given)
+    require_device(options)
+    if options.method == "full" and not facts.get("full_fine_tuning"):
+        raise InputError(
+            "The control plan of this use case does not allow to change every weight.",
+            where="30_adapt.method",
+            expected="an adapter or a frozen base: full_fine_tuning is allowed in the tier low only",
+            given="full",
+        )
+    return options
 
 
 def options_table(options: Options) -> pd.DataFrame:
-    """One row an option: value and meaning."""
-    described = type(options).model_fields
-    rows = {name: {"value": str(value)} for name, value in options.model_dump().items()}
-    assert rows.keys() <= described.keys()
+    """One row an option that the method reads: value and meaning."""
+    kinds = [one.model_fields for one in type(options).__mro__ if hasattr(one, "model_fields")]
+    said = {n: next(k[n].description for k in kinds if k[n].description) for n in options.read}
+    rows = {
+        name: {"value": str(getattr(options, name)), "meaning": " ".join(said[name].split())}
+        for name in options.read
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("option")
 
 
@@ -41,29 +57,23 @@ def rows_for(stage: Stage, name: str) -> pd.DataFrame:
 
 
 def train(stage: Stage, options: Options, *, rows: int = 0) -> dict[str, Any]:
-    """Train the adapter into the outputs; for a classifier also the frozen reference.
+    """Train the adapter into the outputs; for a classifier also the reference.
 
     `rows` > 0 uses the first so many training rows (of a set whose order the split fixed).
-    Returns history (a row an epoch), chosen and trainable; time is left out, so that the
-    sealed outputs of a replay are the same.
+    Returns history (a row an epoch), chosen, trainable, and resumed: the step at which a killed
+    training was taken up again, or None. Time is in none of them, so that the sealed outputs of
+    a replay are the same.
     """
-    trained = _train(stage, options, rows)
-    trained["history"] = trained["history"].drop(columns="seconds")
-    return trained
-
-
-def _train(stage: Stage, options: Options, rows: int) -> dict[str, Any]:
     train, dev = rows_for(stage, "train"), rows_for(stage, "dev")
     train = train.head(rows) if rows else train
-    base, out, labels = stage.input("base"), stage.output("adapter"), stage.read_json("labels")
-    progress = Progress()
-    if isinstance(options, causal.CausalOptions):
+    base, out, kept = stage.input("base"), stage.output("adapter"), stage.checkpoints
+    if isinstance(options, CausalOptions):
         form, tokenizer = Form.of(stage.read_json("facts")), load_tokenizer(base)
-        train, dev = (rows_to_learn(tokenizer, part, form) for part in (train, dev))
-        return causal.train_causal(base, train, dev, options, out, progress)
-    reference = stage.output("reference")
-    classifier.frozen_reference(base, train, dev, labels, reference, options)
-    return classifier.train_classifier(base, train, dev, labels, options, out, progress)
+        sets = (rows_to_learn(tokenizer, part, form) for part in (train, dev))
+        return causal.train_causal(base, *sets, options, out, Progress(), checkpoints=kept)
+    places = {"reference": stage.output("reference"), "checkpoints": kept}
+    labels = stage.read_json("labels")
+    return classifier.train_classifier(base, train, dev, labels, options, out, Progress(), **places)
 
 
 class Progress:
@@ -77,54 +87,3 @@ class Progress:
         if tenth > self.shown:
             self.shown = tenth
             print(f"step {facts['step']}/{facts['steps']}  loss {facts['loss']:.3f}", flush=True)
-
-
-def summary(stage: Stage, trained: dict[str, Any]) -> pd.DataFrame:
-    """Trainable share, what was chosen on dev, seconds."""
-    learns = trained["trainable"]
-    chosen = {f"chosen: {name}": value for name, value in trained["chosen"].items()}
-    stage.figure("trainable_share", float(learns["share"]))
-    facts = {
-        "parameters that learned": f"{learns['trainable']:,} of {learns['total']:,}",
-        "share": f"{learns['share']:.2%}",
-        **{name: str(value) for name, value in chosen.items()},
-    }
-    # Seconds differ from run to run, so they are shown and not part of any sealed output.
-    return pd.DataFrame({"value": facts}).rename_axis("what")
-
-
-def controls(stage: Stage) -> pd.DataFrame:
-    """Three things that must be impossible, tried."""
-    outcomes = {
-        "open the locked set": _locked(stage),
-        "change the base's bytes": _base(stage),
-        "reach the network": _network(),
-    }
-    return pd.DataFrame({"outcome": outcomes}).rename_axis("tried")
-
-
-def _locked(stage: Stage) -> str:
-    try:
-        stage.input("locked")
-    except InputError as refusal:
-        return f"✓ refused: {refusal.what}"
-    raise AssertionError("the training stage was given the locked set")
-
-
-def _base(stage: Stage) -> str:
-    weights = stage.input("base") / "model.safetensors"
-    sealed, now = base_facts(stage.input("base"))["weights"], file_digest(weights)
-    if sealed != now:
-        raise AssertionError("the base model's weights changed while training")
-    return f"✓ unchanged: sha256 {now[:16]}…"
-
-
-def _network() -> str:
-    try:
-        with socket.create_connection(("192.0.2.1", 443), timeout=0.5):  # RFC 5737, a test network
-            pass
-    except TimeoutError:
-        return "· no answer, but a network is there (isolation level none)"
-    except OSError as error:
-        return f"✓ refused: {error.strerror or error}"
-    return "✗ possible"

@@ -1,6 +1,6 @@
-"""Intake of a base model: any allowed source becomes one folder of safetensors and facts.
+"""Intake of a base model: a folder, or a GGUF file in one, becomes safetensors and facts.
 
-What comes out is the same whatever the source was: ``config.json``, one ``model.safetensors`` in
+What comes out has one form whatever came in: ``config.json``, one ``model.safetensors`` in
 float32, the tokenizer's files, and ``base.json`` with name, source, revision, licence and digests.
 Training and evaluation read only such folders, offline, and never run code from them.
 """
@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from workbench.errors import InputError
-from workbench.methods.adapt.sources import Origin, read_json, resolve
+from workbench.methods.adapt.sources import read_json, resolve
 from workbench.record.digest import digest, file_digest
 
 WEIGHTS = "model.safetensors"
@@ -35,29 +35,32 @@ CONFIG_FILES = ("config.json", "generation_config.json")
 def take_in(
     source: str, to: Path, *, revision: str | None = None, licence: str | None = None
 ) -> dict:
-    """Bring a base model into the new folder `to` and return the facts of its ``base.json``.
+    """Bring ``folder:PATH`` into the new folder `to` and return the facts of its ``base.json``.
 
     The weights are widened or dequantised to float32 exactly, never rounded. Raises InputError
-    for pickle weights, remote code, a missing licence, a hub source without a commit, and
-    weights that are already quantised in a way that is not understood.
+    for pickle weights, remote code, a missing licence, and weights that are already quantised in
+    a way that is not understood.
     """
-    origin = resolve(source, revision=revision, licence=licence)
+    path, stated = resolve(source, licence)
     to = Path(to)
     if to.exists() and any(to.iterdir()):
         raise InputError("base model: the target folder is not empty", where=to)
     to.mkdir(parents=True, exist_ok=True)
-    notes = _from_gguf(origin, to) if origin.path.is_file() else _from_folder(origin.path, to)
-    facts = _facts(origin, to, notes)
+    notes = _from_gguf(path, to) if path.is_file() else _from_folder(path, to)
+    # the folder's name, not its path: the same source gives the same facts on every host
+    facts = {"name": path.name, "source": f"folder:{Path(source).name}"}
+    facts |= {"revision": revision, "licence": stated}
+    facts |= _facts(to, notes)
     (to / "base.json").write_text(
         json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     return facts
 
 
-def _from_gguf(origin: Origin, to: Path) -> list[str]:
+def _from_gguf(file: Path, to: Path) -> list[str]:
     from workbench.methods.adapt.gguf import convert
 
-    return convert(origin.path, to)
+    return convert(file, to)
 
 
 def _from_folder(folder: Path, to: Path) -> list[str]:
@@ -116,25 +119,20 @@ def _widen(folder: Path, to: Path) -> list[str]:
     return [f"weights kept as they were ({', '.join(found)}), stored as float32"]
 
 
-def _facts(origin: Origin, to: Path, notes: list[str]) -> dict:
+def _facts(to: Path, notes: list[str]) -> dict:
     from safetensors import safe_open
 
     tokenizer = load_tokenizer(to)
     with safe_open(to / WEIGHTS, framework="pt") as weights:
         slices = [weights.get_slice(name) for name in weights.keys()]  # noqa: SIM118
         sizes = [one.get_shape() for one in slices if one.get_dtype() == "F32"]  # no index buffers
-    template = tokenizer.chat_template
     return {
-        "name": origin.name,
-        "source": origin.source,
-        "revision": origin.revision,
-        "licence": origin.licence,
         "architecture": read_json(to / "config.json").get("architectures", [None])[0],
         "weights": file_digest(to / WEIGHTS),
         "tokenizer": digest(
             {name: file_digest(to / name) for name in TOKENIZER_FILES if (to / name).is_file()}
         ),
-        "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
+        "chat_template": template_digest(tokenizer),
         "parameters": sum(math.prod(size) for size in sizes),
         "dtype": "float32",
         "notes": notes + tokenizer_notes(tokenizer),
@@ -173,6 +171,26 @@ def load_tokenizer(base: Path):
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+
+
+def template_digest(tokenizer) -> str | None:
+    """SHA-256 of the chat template; None when there is none."""
+    template = tokenizer.chat_template
+    return hashlib.sha256(template.encode()).hexdigest() if template else None
+
+
+def require_chat_template(base: Path, tokenizer) -> None:
+    """InputError unless the tokenizer's chat template is the one that was taken in: prompts of
+    another form are another input than the one which is validated and served."""
+    expected, given = base_facts(base)["chat_template"], template_digest(tokenizer)
+    if given != expected:
+        raise InputError(
+            "the tokenizer's chat template is not the one that was taken in",
+            where=base,
+            expected=expected or "none",
+            given=given or "none",
+            next_step="take the base model in again",
+        )
 
 
 def load_model(base: Path, kind: str):

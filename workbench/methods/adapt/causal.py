@@ -1,4 +1,4 @@
-"""LoRA on a causal language model, from prompts to completions.
+"""A causal language model, adapted from prompts to completions.
 
 Only the completion is learned: the loss leaves the prompt out, so that the model is not taught
 to write customers' messages.
@@ -6,41 +6,26 @@ to write customers' messages.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
 from torch.nn import functional
 
 from workbench.errors import InputError
-from workbench.methods.adapt import lora
-from workbench.methods.adapt.base import base_facts, load_model, load_tokenizer
+from workbench.methods.adapt import adapters, training
+from workbench.methods.adapt.base import (
+    base_facts,
+    load_model,
+    load_tokenizer,
+    require_chat_template,
+)
+from workbench.methods.adapt.options import CausalOptions, checked
 
 Row = tuple[list[int], int, int]
 """Tokens, place of the first completion token, place of the first token of its free text."""
-
-
-class CausalOptions(lora.AdapterOptions):
-    """Hyperparameters of the causal trainer; float32 on CPU."""
-
-    target_modules: tuple[str, ...] = Field(
-        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
-    )
-    learning_rate: float = Field(1.5e-3, gt=0, le=1)
-    epochs: int = Field(2, ge=1, le=1000)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    last_layers: int = Field(16, ge=0, le=1024)
-    """Adapt only this many of the last layers; 0 adapts all. Below them nothing is kept for the
-    backward pass, which saves a quarter of the time."""
-    batch_size: int = Field(4, ge=1, le=4096)
-    max_length: int = Field(256, ge=16, le=8192)
-    """Rows longer than this are refused, never cut: half an answer must not be learned."""
-    free_weight: float = Field(0.1, ge=0, le=1)
-    """Weight of a token of the free text beside 1 for a decided one: a reply has six times as
-    many tokens as the three decisions, and would otherwise be most of what is learned."""
+JUDGED_AT_ONCE = 16
+"""Validation rows in a batch."""
 
 
 def train_causal(
@@ -49,99 +34,85 @@ def train_causal(
     validation: pd.DataFrame,
     options: CausalOptions | dict | None,
     out: Path,
-    on_step: lora.OnStep | None = None,
+    on_step: training.OnStep | None = None,
+    *,
+    checkpoints: Path | None = None,
 ) -> dict:
-    """Train LoRA on `train` (prompt, completion); keep the epoch with least validation loss.
+    """Adapt on `train` (prompt, completion); keep the epoch with least validation loss.
 
     An optional column ``free`` is the text with which the completion ends; see `free_weight`.
-    Writes the adapter into `out`; returns history (a row per epoch), chosen, trainable and
-    seconds. Raises InputError for an empty split, identical completions, or rows too long.
+    Writes the adapter into `out`. Returns what `training.run` does and raises what it does,
+    InputError also for an empty split, identical completions, rows too long, or a chat template
+    that is not the one which was taken in.
     """
-    options = lora.checked(CausalOptions, options)
-    check_rows(train, "train")
-    check_rows(validation, "validation")
-    started = time.perf_counter()
-    run = _Run(Path(base), train, validation, options)
-    history = run.fit(on_step or (lambda facts: None))
-    lora.save_adapter(run.model, run.best["adapter"], Path(out))
-    return {
-        "history": pd.DataFrame(history),
-        "chosen": {"epoch": run.best["epoch"], "validation_loss": run.best["loss"]},
-        "trainable": run.trainable,
-        "seconds": time.perf_counter() - started,
-    }
+    given = checked(CausalOptions, options)
+    places = {"checkpoints": checkpoints}
+    work = training.Work(Causal, Path(base), train, validation, given, Path(out), **places)
+    return training.run(work, on_step)
 
 
 def load_causal(base: Path, adapter: Path | None = None, *, threads: int = 2):
     """(model, tokenizer) for evaluation, with the adapter merged in when one is given."""
-    lora.deterministic(0, threads)
+    training.deterministic(0, threads)
     model = load_model(Path(base), "causal")
     if adapter is not None:
-        model = lora.load_adapter(model, Path(adapter), base_facts(base)["weights"])
+        model = adapters.load_adapter(model, Path(adapter), base_facts(base)["weights"])
     return model, load_tokenizer(base)
 
 
-class _Run:
-    """One training run: encoded rows, the adapted model and the best state so far."""
+class Causal:
+    """The task: encoded rows, the adapted model, cross entropy of completions."""
 
-    def __init__(self, base, train, validation, options: CausalOptions) -> None:
-        lora.deterministic(options.seed, options.threads)
-        self.options = options
-        tokenizer = load_tokenizer(base)
-        self.rows = encoded(tokenizer, train, options.max_length, "train")
-        self.held = encoded(tokenizer, validation, options.max_length, "validation")
-        model = load_model(base, "causal")
-        self.model = lora.adapted(model, options, base_facts(base)["weights"])
-        self.trainable = lora.trainable(self.model)
-        self.best: dict = {"loss": float("inf"), "epoch": -1}
+    def __init__(self, work: training.Work) -> None:
+        self.work, self.options = work, work.options
+        self.rows, self.held = self._encoded(work)
+        self.digest = base_facts(work.base)["weights"]
+        model = adapters.adapted(load_model(work.base, "causal"), self.options, self.digest)
+        self.model = model.to(work.device)
+        self.lengths = [len(row[0]) for row in self.rows]
+        self.parts = {"backbone": (self.model, self.options.learning_rate)}
 
-    def fit(self, on_step: lora.OnStep) -> list[dict]:
-        """Every epoch; a history row for each."""
-        options, history = self.options, []
-        self.batches = -(-len(self.rows) // options.batch_size)
-        self.adamw, self.schedule = lora.optimiser(
-            [(self.model, options.learning_rate)], options, self.batches * options.epochs
-        )
-        chance = torch.Generator().manual_seed(options.seed)
-        for epoch in range(1, options.epochs + 1):
-            started = time.perf_counter()
-            loss, rate = self._epoch(epoch, chance, on_step)
-            held = self._judge(epoch)
-            seconds = time.perf_counter() - started
-            row = {"epoch": epoch, "loss": loss, "learning_rate": rate, "validation_loss": held}
-            history.append(row | {"seconds": seconds})
-        return history
+    @staticmethod
+    def _encoded(work: training.Work) -> list[list[Row]]:
+        tokenizer, longest = load_tokenizer(work.base), work.options.max_length
+        require_chat_template(work.base, tokenizer)
+        sets = {"train": work.train, "validation": work.validation}
+        return [encoded(tokenizer, rows, longest, name) for name, rows in sets.items()]
 
-    def _epoch(self, epoch: int, chance, on_step) -> tuple[float, float]:
-        options, losses, rate = self.options, [], 0.0
-        self.model.train()
-        lengths = [len(row[0]) for row in self.rows]
-        for numbers in lora.length_batches(lengths, options.batch_size, chance):
-            total, count = self._loss([self.rows[n] for n in numbers])
-            rate = lora.step(total / count, self.adamw, self.schedule, options.max_grad_norm)
-            losses.append(total.item() / count)
-            done = (epoch - 1) * self.batches + len(losses)
-            steps = self.batches * options.epochs
-            on_step({"epoch": epoch, "step": done, "steps": steps, "loss": losses[-1]})
-        return float(np.mean(losses)), rate
+    @staticmethod
+    def check(work: training.Work) -> None:
+        """InputError for rows that can't be learned from."""
+        check_rows(work.train, "train")
+        check_rows(work.validation, "validation")
+        Causal._encoded(work)
 
-    def _loss(self, batch: list[Row]) -> tuple[torch.Tensor, float]:
-        return completion_loss(self.model, batch, self.options.free_weight)
+    def weight(self, rows: list[int]) -> float:
+        """Weights of the completion tokens."""
+        free = self.options.free_weight
+        return sum(end - start + free * (len(ids) - end) for ids, start, end in self._of(rows))
+
+    def _of(self, rows: list[int]) -> list[Row]:
+        return [self.rows[row] for row in rows]
+
+    def loss(self, rows: list[int]) -> torch.Tensor:
+        """Weighted sum of cross entropies."""
+        return completion_loss(self.model, self._of(rows), self.options.free_weight)[0]
 
     @torch.no_grad()
-    def _judge(self, epoch: int) -> float:
-        """Weighted loss per token on the validation rows; keeps the best state so far."""
-        self.model.eval()
+    def judge(self) -> tuple[float, dict[str, float]]:
+        """Weighted loss per token on the validation rows; less is better."""
         order = sorted(range(len(self.held)), key=lambda row: (len(self.held[row][0]), row))
         sums, count = 0.0, 0.0
-        for start in range(0, len(order), 16):
-            batch = [self.held[row] for row in order[start : start + 16]]
-            total, weight = self._loss(batch)
+        for start in range(0, len(order), JUDGED_AT_ONCE):
+            batch = [self.held[row] for row in order[start : start + JUDGED_AT_ONCE]]
+            total, weight = completion_loss(self.model, batch, self.options.free_weight)
             sums, count = sums + total.item(), count + weight
-        if sums / count < self.best["loss"]:
-            state = lora.adapter_state(self.model)
-            self.best = {"loss": sums / count, "epoch": epoch, "adapter": state}
-        return sums / count
+        return -sums / count, {"validation_loss": sums / count}
+
+    def save(self, figures: dict[str, float]) -> dict:
+        """The adapter."""
+        adapters.save_adapter(self.model, self.options.method, self.digest, self.work.out)
+        return {"validation_loss": figures["validation_loss"]}
 
 
 def check_rows(rows: pd.DataFrame, split: str) -> None:
@@ -208,7 +179,8 @@ def completion_loss(model, batch: list[Row], free_weight: float) -> tuple[torch.
         mask[row, : len(tokens)] = 1
         weights[row, start:free] = 1.0
         weights[row, free : len(tokens)] = free_weight
-    inner = model.get_base_model()
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    ids, mask, weights = (tensor.to(inner.device) for tensor in (ids, mask, weights))
     states = inner.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     learned = weights[:, 1:] > 0
     logits = inner.lm_head(states[:, :-1][learned])

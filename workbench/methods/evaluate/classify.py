@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.methods.adapt.classifier import load_head, predict_classifier
+from workbench.methods.adapt.classifier import PROBE, load_head, predict_classifier
 from workbench.methods.evaluate.decide import check_items
 
 
@@ -21,7 +21,7 @@ def classifier_cases(
 ) -> pd.DataFrame:
     """Classify every item (case_id, text, label; more columns pass through).
 
-    Adds model (``base`` for a frozen reference, ``candidate`` for a trained adapter), expected,
+    Adds model (``base`` for the reference, ``candidate`` for a trained adapter), expected,
     predicted, confidence, p_<label> for every label, and seconds per case. Raises InputError for
     missing columns or repeated ids.
     """
@@ -33,7 +33,7 @@ def classifier_cases(
     _, settings = load_head(adapter)
     labels = settings["labels"]
     answers = pd.DataFrame(found, columns=[f"p_{label}" for label in labels])
-    answers.insert(0, "model", "base" if settings["method"] == "frozen" else "candidate")
+    answers.insert(0, "model", "base" if settings["method"] == PROBE else "candidate")
     answers.insert(1, "expected", items["label"].astype(str).to_numpy())
     answers.insert(2, "predicted", [labels[number] for number in found.argmax(axis=1)])
     answers.insert(3, "confidence", found.max(axis=1))
