@@ -307,9 +307,26 @@ def check_pack(folder, trusted):
             raise Fault(f"entry {entry['index']} is not in the signed ledger")
     names = [f"{item['stage']}/{item['id']}" for item in facts["records"]]
     wanted = {name: listed(entries).get(name, "not listed") for name in names}
-    extra = {path.name for path in folder.iterdir()} ^ {"pack.json", "pack.sigs.json", "records"}
+    held = {f"carried/{f['path']}": f for f in facts.get("carried", {}).get("files", [])}
+    top = {"pack.json", "pack.sigs.json", "records", *(["carried"] if held else [])}
+    extra = {path.name for path in folder.iterdir()} ^ top
     faults = [f"{name}: added or removed" for name in sorted(extra)] + list(check_people(lines))
+    faults += check_carried(folder / "carried", held) if held else []
     return faults + check_records(folder / "records", entries, wanted, keys)
+
+
+def check_carried(folder, expected):
+    """Faults of what a pack carries besides records, against its signed list."""
+    found = dict(files_below(folder, "carried/")) if folder.is_dir() else {}
+    yield from (f"{path}: added or removed" for path in sorted(set(found) ^ set(expected)))
+    for path in sorted(set(found) & set(expected)):
+        file, item = folder.parent / path, expected[path]
+        executable = bool(file.lstat().st_mode & 0o111)
+        if found[path] or (sha256(file.read_bytes()), executable) != (
+            item["sha256"],
+            item["executable"],
+        ):
+            yield f"{path}: changed"
 
 
 def check(folder, trusted):

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from workbench.errors import GateNotPassed, InputError, IntegrityError, WaitingForPerson
-from workbench.execution import forget
+from workbench.execution import data_file, forget
 from workbench.execution.project import Project
 from workbench.execution.scratch import open_record
 from workbench.record import statement
@@ -447,8 +447,8 @@ JSONL = b'{"who": "ann", "text": "a\\nb"}\n\n {"who":"bob","text":"\xc3\xa9"}\r\
 def test_every_other_byte_stays(kind, data, left):
     """Quotes, line ends, order mark and blank lines of the rows that are left are as they were."""
     ann = lambda row: row["who"] if row["who"] == "ann" else None  # noqa: E731
-    assert forget._without(data, kind, ann) == left
-    assert forget._without(data, kind, lambda row: None) == data
+    assert data_file.without(data, kind, ann) == left
+    assert data_file.without(data, kind, lambda row: None) == data
 
 
 def test_a_parquet_file_keeps_no_trace():
@@ -456,7 +456,9 @@ def test_a_parquet_file_keeps_no_trace():
     who = pa.array(["ann", "bob", "eve"]).dictionary_encode()
     file = io.BytesIO()
     parquet.write_table(pa.table({"who": who, "n": [1, 2, 3]}), file)
-    left = forget._without(file.getvalue(), "parquet", lambda r: "x" if r["who"] == "ann" else None)
+    left = data_file.without(
+        file.getvalue(), "parquet", lambda r: "x" if r["who"] == "ann" else None
+    )
     table = parquet.read_table(io.BytesIO(left))
     assert table.to_pylist() == [{"who": "bob", "n": 2}, {"who": "eve", "n": 3}]
     assert table.schema == pa.schema({"who": who.type, "n": pa.int64()})
@@ -467,5 +469,5 @@ def test_a_file_that_cannot_be_read_is_refused_without_quoting_it():
     """A row may be a person's."""
     for kind, data in {"csv": b"a,b\nSecret", "jsonl": b"Secret", "parquet": b"Secret"}.items():
         with pytest.raises(InputError) as refused:
-            forget._without(data, kind, lambda row: None)
+            data_file.without(data, kind, lambda row: None)
         assert "Secret" not in str(refused.value)

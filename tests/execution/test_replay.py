@@ -320,6 +320,18 @@ def test_an_auditor_replays_a_pack_with_nothing_else(done, tmp_path, stage):
         assert not [p for p in (other.runs / "research" / "scratch").iterdir() if p.is_dir()]
 
 
+def test_a_stage_finds_its_inputs_in_a_pack_as_it_did_at_home(lab, tmp_path):
+    """Also how a refused write is refused: a file of the use case is writable where it lies."""
+    lab.stage("10_intake", "try: open(given['policy'], 'a')\nexcept OSError as error: print(error.strerror)",
+              "print(oct(given['policy'].stat().st_mode), given['policy'].name)")  # fmt: skip
+    assert lab.cli("run", "--until", "10_intake").code == 0
+    told = lab.cli("pack", tmp_path / "p.tar", lab.record("10_intake").id, "--replayable")
+    assert told.code == 0, told.err
+    with auditor(lab, tmp_path) as other:
+        told = other.cli("replay", tmp_path / "p.tar", "--json")
+        assert told.code == 0 and told.json["notebook_same"], shown(other.record("replay"))
+
+
 def test_without_the_keys_a_pack_can_be_verified_and_not_replayed(done, tmp_path):
     """Exit 1 names the keys; the pack itself holds no row and no key in the clear."""
     pack, keys = packed(done, tmp_path)

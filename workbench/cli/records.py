@@ -174,12 +174,17 @@ def pack(
 @TRACK
 @USECASE
 def import_(path: Path, track: str, usecase: Path) -> None:
-    """Import a pack after verifying it; refused whole if anything is wrong."""
+    """Import a pack after verifying it; refused whole if anything is wrong.
+
+    Where the use case declares its training environment, its zone must be one that may hold the
+    class of every record.
+    """
     from ..execution.project import open_store, runs_folder
+    from ..execution.zones import gate
     from ..record.pack import import_pack
 
     store = open_store(runs_folder(usecase.resolve()), track, create=True)
-    found = import_pack(store, path)
+    found = import_pack(store, path, admit=gate(usecase.resolve()))
     click.echo(f"✓ {len(found)} record(s) imported into {store.path}")
 
 

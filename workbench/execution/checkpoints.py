@@ -62,3 +62,9 @@ def remove(store: Store, key: str) -> None:
 
 def _root(store: Store) -> Path:
     return store.path / "scratch" / "checkpoints"
+
+
+def remove_all(store: Store) -> None:
+    """Nothing that was learned from rows stays unfinished, as when a person's are forgotten."""
+    if _root(store).exists():
+        durable.remove_tree(_root(store))

@@ -206,16 +206,15 @@ def _layers(names: Iterable[str]) -> list[int]:
 def judge(job: Job, outputs: Path) -> list[GateResult]:
     """The standing gate of a stage that adapts a model; none for any other, never raises.
 
-    A research run without an envelope is told so and goes on; anywhere else the gate blocks.
+    It blocks on the governed track; research is told, and goes on.
     """
     if not job.stage.facts.get("adapts"):
         return []
     frozen, faults, reason = job.inputs.get("envelope"), [], ""
-    verdict, blocking = GateVerdict.NOT_EVALUATED, True
+    verdict, blocking = GateVerdict.NOT_EVALUATED, job.store.track != "research"
     try:
         envelope = load(job.project, frozen and frozen.path)
         if envelope is None:
-            blocking = job.store.track != "research"
             raise InputError("the use case has no change envelope")
         seen = observed(job.inputs, outputs, job.parameters, job.store.cipher)
         found = decide(envelope, seen)

@@ -15,21 +15,19 @@ What no key protects is returned as `remaining`.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError, RunError, WaitingForPerson, WorkbenchError
 from ..record import clock, durable, person
 from ..record.ledger import Entry
 from ..record.lineage import Graph
 from ..record.store import Record, Store, disk
+from . import checkpoints
+from .data_file import Row, Which, kind_of, parts, without
 from .inputs import SEALED_SUFFIX
 from .pipeline import Pipeline, actor, alone, usecase_of
 from .project import Project
@@ -40,10 +38,6 @@ REQUEST, TOMBSTONE = "forget-request", "forgotten-rows"
 ROW_ID = "row_id"
 ADAPT, CANDIDATE = "30_adapt", "50_candidate"
 RAW, TRAIN, LINEAGE = "outputs/raw/", "outputs/train.parquet", "outputs/lineage.parquet"
-
-Row = dict[str, Any]
-Which = Callable[[Row], str | None]
-"""The subject whose row it is."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class _Search:
     def __init__(self, project: Project, store: Store, asked: Plan) -> None:
         self.project, self.store, self.graph = project, store, Graph.from_store(store)
         self.path = project.path(project.usecase.data.path, "data.path")
-        self.kind = _kind(self.path.name, project.usecase.data.format)
+        self.kind = kind_of(self.path.name, project.usecase.data.format)
         own = [r for r in made(store) if usecase_of(r) == project.usecase.id]
         gone, held = forgotten(store), {s for record in own for s in sealed(record)}
         opened = {s for s in held - gone if store.cipher.exists(s)}
@@ -178,8 +172,8 @@ class _Search:
                 snapshots[snapshot] = len(theirs)
                 holders = (one for one in self.open if snapshot in snapshots_of(one))
                 learned |= {one.digest for one in holders if self._learned(one, set(theirs))}
-        parts = _parts(self.path.read_bytes(), self.kind)
-        in_file = [key for _, row in parts if row and (key := self.which(row))]
+        read = parts(self.path.read_bytes(), self.kind)
+        in_file = [key for _, row in read if row and (key := self.which(row))]
         self.seen |= set(in_file)
         return replace(self._touched(snapshots, learned), in_file=len(in_file))
 
@@ -192,8 +186,8 @@ class _Search:
         for one in _files(record, name):
             how, path = record.encrypted(one), record.file(one)
             data = self.store.cipher.read(path, how["snapshot"]) if how else path.read_bytes()
-            parts = _parts(data, _kind(one.removesuffix(SEALED_SUFFIX), form))
-            yield from (row for _, row in parts if row)
+            read = parts(data, kind_of(one.removesuffix(SEALED_SUFFIX), form))
+            yield from (row for _, row in read if row)
 
     def _learned(self, record: Record, theirs: set[str]) -> bool:
         """Did the training set hold their rows, or rows made of them?"""
@@ -215,7 +209,7 @@ class _Search:
     def rewrite(self) -> None:
         """Put the rows that are left in the place of the data file, at once."""
         data = self.path.read_bytes()
-        left = _without(data, self.kind, self.which)
+        left = without(data, self.kind, self.which)
         if left != data:
             with disk("rewrite the data file", self.path):
                 durable.replace(self.path, left, self.path.stat().st_mode & 0o777)
@@ -232,6 +226,9 @@ def _beyond(project: Project, store: Store, found: Plan) -> Iterator[str]:
     done = subprocess.run(["git", "-C", project.root, *look], capture_output=True, check=False)
     if done.stdout:
         yield f"the history of the use case holds versions of its data file: git {' '.join(look)}"
+    for entry in store.ledger.entries("keys-exported"):
+        if set(found.snapshots) & set(entry.body["snapshots"]):
+            yield f"keys of these rows left for a replay elsewhere: ledger entry {entry.index}"
     yield "other tracks and use cases were not searched: forget there too"
     yield "copies of the data file, backups of keys, and what was opened to work in (scratch/)"
 
@@ -268,6 +265,7 @@ def carry_out(
         search.rewrite()
         on_event("forget", step="snapshot")
         said["record"] = _reseal(search, found, force, on_event) if found.snapshots else None
+        checkpoints.remove_all(store)  # unfinished work may have learned from the rows
         on_event("forget", step="keys")
         for snapshot in sorted(found.snapshots):
             # A crash may have come between the entry and the deed.
@@ -337,64 +335,3 @@ def _unfinished(store: Store, asked: Plan) -> Entry | None:
 def _files(record: Record, name: str) -> list[str]:
     """The sealed files of a record, encrypted or not, whose path begins so."""
     return [one.name for one in record.statement.subject if one.name.startswith(name)]
-
-
-def _kind(name: str, form: str) -> str:
-    known = {".csv": "csv", ".parquet": "parquet"}
-    return known.get(Path(name).suffix.lower(), "jsonl") if form == "auto" else form
-
-
-def _parts(data: bytes, kind: str) -> Iterator[tuple[bytes, Row | None]]:
-    """The bytes of a file part by part, and the row that each is; None for a header or blank line.
-
-    Rows are what the dataset stage takes them for. InputError when the file can't be read.
-    """
-    try:
-        yield from {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}[kind](data)
-    except (ValueError, csv.Error):  # pyarrow's are ValueErrors; their words may quote a row
-        raise InputError("Rows cannot be read.", expected=f"a sound {kind} file") from None
-
-
-def _lines(data: bytes) -> tuple[list[bytes], list[str]]:
-    """Lines as they are, and as text without byte order mark and carriage return."""
-    lines = BytesIO(data).readlines()
-    texts = [line.decode("utf-8" if n else "utf-8-sig") for n, line in enumerate(lines)]
-    return lines, [text.rstrip("\r\n") + "\n" for text in texts]
-
-
-def _csv(data: bytes) -> Iterator[tuple[bytes, Row | None]]:
-    """A quoted field may hold line ends, so a row may be several lines."""
-    lines, texts = _lines(data)
-    reader, header, start = csv.reader(texts, strict=True), None, 0
-    for values in reader:
-        raw, start = b"".join(lines[start : reader.line_num]), reader.line_num
-        yield raw, dict(zip(header, values, strict=True)) if header and values else None
-        header = header or values
-
-
-def _jsonl(data: bytes) -> Iterator[tuple[bytes, Row | None]]:
-    for raw, text in zip(*_lines(data), strict=True):
-        yield raw, json.loads(text) if text.strip() else None
-
-
-def _parquet(data: bytes) -> Iterator[tuple[bytes, Row | None]]:
-    import pyarrow.parquet as parquet
-
-    return ((b"", row) for row in parquet.read_table(BytesIO(data)).to_pylist())
-
-
-def _without(data: bytes, kind: str, which: Which) -> bytes:
-    """The file without the rows that are somebody's; text keeps every other byte."""
-    parts = list(_parts(data, kind))
-    left = [(raw, row) for raw, row in parts if not row or which(row) is None]
-    if len(left) == len(parts):
-        return data
-    if kind != "parquet":
-        return b"".join(raw for raw, _ in left)
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    # Built anew: a filtered table would keep the dictionary with the values of the rows that went.
-    schema, file = parquet.read_schema(BytesIO(data)), BytesIO()
-    parquet.write_table(pa.Table.from_pylist([row for _, row in left], schema=schema), file)
-    return file.getvalue()

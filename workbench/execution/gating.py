@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +172,16 @@ def decided(
     verdicts: list[dict[str, Any]],
     frozen: bool,
     late: str | None = None,
+    standing: Collection[str] = governance.GATES,
 ) -> GateResult:
     """The deciding stage's own verdict, from all verdicts before it.
 
-    Required is every blocking gate of the policy, and every standing gate over the dataset. `frozen`: the notebook left a bundle; `late`:
-    why the criteria may not judge at all.
+    Required is every blocking gate of the policy, and every gate that is `standing`. `frozen`: the
+    notebook left a bundle; `late`: why the criteria may not judge at all.
     """
     blocking = {v["criterion"]: v["verdict"] for v in verdicts if v["blocking"]}
     own = set(policy.required) if policy else set()
-    required = own | set(governance.GATES)
+    required = own | set(standing)
     missing = sorted(required - set(blocking))
     bad = sorted(name for name, verdict in blocking.items() if verdict != GateVerdict.PASSED)
     worst = GateVerdict.PASSED

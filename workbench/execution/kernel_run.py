@@ -20,7 +20,7 @@ from ..errors import IntegrityError
 from ..policy.domain import variables
 from ..policy.looks import Looks
 from ..record.digest import canonical
-from . import probes
+from . import environment, probes
 from .engine import Execution, execute
 from .inputs import lay_out, unchanged
 from .isolation import Mount, Sandbox
@@ -87,6 +87,7 @@ def stage_facts(job: Job, where: dict[str, Path], looks: Looks) -> dict[str, Any
         "outputs": "outputs",
         "looks": looks._asdict() if any(i.locked for i in job.inputs.values()) else None,
         "masked": job.snapshot is not None,
+        "domain": environment.domain(job.parameters).model_dump(mode="json"),
         "rows": job.stage.facts.get("rows", []),
         "inputs": {
             name: {

@@ -53,7 +53,7 @@ def missing(
         chosen = next((dict(parameters[s.name]) for s in stages if s.name == ADAPT), None)
         dirty = capture.repository(project.root).get("dirty")
         facts |= {"dirty": dirty, "isolation": level, "lacking": isolation.available()[1]}
-        facts |= _environment(project, chosen or {}, level)
+        facts |= _environment(project, [dict(parameters[s.name]) for s in stages], level)
         facts |= _approvals(project, store, stages, chosen) | _change(project, chosen)
     return tracks.refusals(store.track, Facts(**facts))
 
@@ -79,7 +79,8 @@ def _change(project: Project, chosen: dict[str, Any] | None) -> dict[str, Any]:
     return {"method": (chosen or {}).get("method"), "outside": outside}
 
 
-def _environment(project: Project, chosen: dict[str, Any], level: str) -> dict[str, Any]:
+def _environment(project: Project, asked: list[dict[str, Any]], level: str) -> dict[str, Any]:
+    """Where it is not as declared for any stage that chooses its threads; others compute on one."""
     found = environment.declared(project, TRAINING)
     if found is None:
         return {}
@@ -90,7 +91,10 @@ def _environment(project: Project, chosen: dict[str, Any], level: str) -> dict[s
     except InputError as error:
         refused = error
     today = clock.parse(clock.now()).date()
-    return {
-        "environment": compare(found, environment.observe(chosen, level), today),
-        "zone": refused,
+    choosing = [chosen for chosen in asked if "threads" in chosen]
+    apart = {
+        one.field: one
+        for chosen in choosing or [found.compute.model_dump(exclude_none=True)]
+        for one in compare(found, environment.observe(chosen, level), today)
     }
+    return {"environment": list(apart.values()), "zone": refused}

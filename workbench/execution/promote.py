@@ -90,7 +90,8 @@ def asked(root: Path, record: Record) -> list[Missing]:
         return []
     project = Project.load(root)
     governed = Pipeline(project, preflight.governed(project), _profile(record))
-    return governed.missing(record.stage) if usecase_of(record) == project.usecase.id else []
+    known = usecase_of(record) == project.usecase.id and record.stage in governed.parameters
+    return governed.missing(record.stage) if known else []
 
 
 def compared(promotion: Promotion, done: list[Done]) -> list[str] | None:

@@ -160,6 +160,8 @@ def of_pack(path: Path, folder: Path, keys: Path | None) -> Origin:
     for name, key in (_read_keys(keys) if keys else {}).items():
         (store.keys / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         durable.create(store.keys / name, bytes.fromhex(key), 0o600)
+    for file in (path for path in (held / "usecase").rglob("*") if path.is_file()):
+        file.chmod(file.stat().st_mode | 0o200)  # as in a checkout: a kernel must not see the way
     for name, snapshot in facts["encrypted"].items():
         if store.cipher.exists(snapshot):
             store.cipher.decrypt(held / (name + SEALED_SUFFIX), held / name, snapshot)
@@ -214,7 +216,8 @@ def pack_replayable(
 
 
 def _write_keys(store: Store, needed: set[str], to: Path) -> None:
-    """In a file of its own, and the ledger says so first: who has it can read the rows."""
+    """In a file of its own, and the ledger says so first: who has it can read the rows, and confirm
+    a guess at any file of persons that this store ever held. Deletion reaches no copy of it."""
     there = sorted(snapshot for snapshot in needed if store.cipher.exists(snapshot))
     store.ledger.append("keys-exported", {"snapshots": there})
     names = [*map(ROWS_KEY.format, there), DIGEST_KEY]

@@ -13,8 +13,11 @@ from typing import Any
 import nbformat
 
 from ..errors import InputError, RunError, WorkbenchError
+from ..policy.envelope import GATE as CHANGE_ENVELOPE
 from ..policy.environment import compare
 from ..policy.gates import GateResult, GateVerdict
+from ..policy.governance import GATES
+from ..policy.isolation import GATE as ISOLATION
 from ..policy.looks import Looks
 from ..record.digest import scan
 from ..record.statement import ResourceDescriptor, build
@@ -208,6 +211,8 @@ def _surroundings(job: Job, sandbox: Sandbox) -> dict[str, Any]:
     wanted, held = environment.declared(job.project, TRAINING), zones.data_class(job)
     found = environment.observe(job.parameters, job.level, sandbox=sandbox)
     apart = compare(wanted, found) if wanted else []
+    if "threads" not in job.parameters:  # such a stage computes on one, whatever is declared
+        apart = [one for one in apart if "threads" not in one.field.lower()]
     return {
         "domain": environment.domain(job.parameters).model_dump(mode="json"),
         "declared_environment": wanted.model_dump(mode="json") if wanted else None,
@@ -248,11 +253,19 @@ def _late(job: Job) -> str | None:
 def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> GateResult:
     verdicts = gating.given_under(job.inputs.get("criteria"), job.records.values())
     frozen = (outputs / gating.BUNDLE).is_dir()
-    result = gating.decided(job.stage.name, policy, verdicts, frozen, late)
+    result = gating.decided(job.stage.name, policy, verdicts, frozen, late, standing(job))
     if result.verdict != GateVerdict.PASSED:
         gating.withdraw(outputs)
     gating.write(outputs, [result])
     return result
+
+
+def standing(job: Job) -> set[str]:
+    """Gates without which nothing is a candidate here: research need not stay in an envelope, and
+    without isolation there is none to show."""
+    asked = {*GATES}
+    asked |= {CHANGE_ENVELOPE} if job.store.track == "governed" else set()
+    return asked | ({ISOLATION} if job.level != "none" else set())
 
 
 def refuse_secrets(notebook: Path, outputs: Path) -> None:

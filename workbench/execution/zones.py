@@ -5,11 +5,15 @@ Sealed by the engine in `internalParameters.data_class`, so that it goes where t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..policy.classes import DataClass
 from ..policy.zones import inherited, refuse
 from ..record.store import Record
+from .environment import declared
+from .project import USECASE_FILE, Project
 
 if TYPE_CHECKING:
     from .runner import Job
@@ -51,3 +55,12 @@ def check_zone(environment: Any, data_class: DataClass | None, what: str = "The 
     """InputError when what has this class may not enter the zone that an environment declares, or
     when it declares none."""
     refuse(getattr(environment, "zone", None), data_class, what)
+
+
+def gate(root: Path) -> Callable[[Record], None]:
+    """Asked about each record that comes in: InputError where the zone of the use case's training
+    environment may not hold it. Open where there is no use case, or it declares no environment."""
+    found = declared(Project.load(root), "training") if (root / USECASE_FILE).is_file() else None
+    if found is None:
+        return lambda record: None
+    return lambda record: check_zone(found, sealed_class(record), f"The record {record.ref}")

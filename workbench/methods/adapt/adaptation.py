@@ -31,7 +31,7 @@ def options(stage: Stage, **given: Any) -> Options:
         raise InputError(
             "The control plan of this use case does not allow to change every weight.",
             where="30_adapt.method",
-            expected="an adapter or a frozen base: full_fine_tuning is allowed in the tier low only",
+            expected="an adapter or a frozen base; full fine-tuning is for the tier low only",
             given="full",
         )
     return options

@@ -66,7 +66,8 @@ class Checkpoint:
             with safe_open(self.path, framework="pt") as file:
                 header = {name: json.loads(text) for name, text in file.metadata().items()}
                 self._require_same(header["facts"])
-                return {name: file.get_tensor(name) for name in file.keys()}, header["state"]  # noqa: SIM118
+                names = list(file.keys())
+                return {name: file.get_tensor(name) for name in names}, header["state"]
         except (SafetensorError, ValueError, KeyError, AttributeError) as cause:
             raise IntegrityError(
                 "the checkpoint can't be read",

@@ -175,6 +175,7 @@ def _train(work: Work, on_step: OnStep | None = None) -> dict[str, Any]:
     task = work.task(replace(work, device=str(accelerator.device)))
     loop = _Loop(task, work, accelerator, on_step)
     resumed = loop.resume()
+    accelerator.wait_for_everyone()  # nobody reads what another has written since
     loop.fit()
     found = {"history": loop.history, "trainable": adapters.share(loop.model), "resumed": resumed}
     if accelerator.is_main_process:
@@ -197,8 +198,11 @@ class _Loop:
             {"params": list(adapters.trainable(part).values()), "peak": rate}
             for part, rate in task.parts.values()
         ]
+        # Fused takes exact roots; the other's differ between processors (see policy.domain).
         self.adamw = torch.optim.AdamW(
-            [group for group in groups if group["params"]], weight_decay=work.options.weight_decay
+            [group for group in groups if group["params"]],
+            weight_decay=work.options.weight_decay,
+            fused=True,
         )
         batches = -(-len(task.lengths) // self.options.batch_size)
         self.an_epoch = -(-batches // self.options.accumulate)
