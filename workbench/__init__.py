@@ -12,8 +12,8 @@ The architecture on one page
 Rooms, and which way imports go
     cli, widgets → evidence, execution → policy → record
     record      digests, statements, signatures, ledger, store: what is trusted, and why
-    policy      rules without I/O: use case, tiers, classes, statistics, scorers, gates
-    execution   runs notebooks: schema, engine, isolation, inputs, runner, pipeline
+    policy      rules without I/O: use case, tiers, classes, envelope, domain, statistics, gates
+    execution   runs notebooks: schema, engine, isolation, inputs, runner, pipeline, replay
     methods     what notebooks call (torch and pandas live here); imported by nothing else
     evidence    what people read: tables, figures, progress
     cli         verbs: parse, call, print, exit code

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from workbench.errors import GateNotPassed, InputError, IntegrityError, WaitingForPerson
-from workbench.execution import data_file, forget
+from workbench.execution import checkpoints, data_file, forget
 from workbench.execution.project import Project
 from workbench.execution.scratch import open_record
 from workbench.record import statement
@@ -242,6 +242,25 @@ def test_reading_rows_is_in_the_ledger(at, done):
     (entry,) = done.ledger("rows-read")
     assert entry.body["purpose"] == "forget"
     assert entry.body["records"] == [done.record("20_dataset").digest]
+
+
+def test_keys_that_left_for_a_replay_are_named(at, done, tmp_path):
+    """A copy of a key elsewhere still opens the rows: the plan says by which ledger entry it left."""
+    words = ["--replayable", "--keys", tmp_path / "rows.keys"]
+    assert done.cli("pack", tmp_path / "p.tar", done.record("30_adapt").id, *words).code == 0
+    (entry,) = done.ledger("keys-exported")
+    remaining = forget.plan(*at, [TRAINED], "row_id").remaining
+    assert any(f"ledger entry {entry.index}" in one and "keys" in one for one in remaining)
+
+
+def test_unfinished_training_goes_with_the_rows(at, done):
+    """A checkpoint may have learned from them; it is no record, so nothing else would delete it."""
+    project, store = at
+    kept = checkpoints.place(store, "0" * 64) / "checkpoint.safetensors"
+    kept.write_bytes(b"weights")
+    plan = forget.plan(project, store, [TRAINED], "row_id")
+    forget.carry_out(project, store, plan, by="Dora", reason="asked")
+    assert not kept.exists()
 
 
 def test_the_ledger_tells_nobody_who_was_forgotten(at, done):

@@ -142,6 +142,7 @@ def test_a_replay_is_nobodys_ancestor(done):
     graph, replay = Graph.from_store(done.store()), done.record("replay")
     assert graph.descendants(replay.digest) == set()
     assert done.record("30_adapt").digest in graph.ancestors(replay.digest)
+    assert done.cli("show", replay.id).code == 0
     told = done.cli("replay", replay.id)
     assert told.code == 1 and "a stage's run that succeeded" in told.err
 

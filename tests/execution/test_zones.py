@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from workbench.errors import InputError
 from workbench.execution.stages import Source
@@ -109,3 +110,19 @@ def test_an_environment_without_a_zone_holds_nothing(environment):
     """Where nobody said what may lie there, nothing may."""
     with pytest.raises(InputError, match="No zone is declared"):
         check_zone(environment, DataClass.PUBLIC)
+
+
+def test_a_pack_of_a_stricter_class_than_the_zone_holds_stays_outside(done, tmp_path):
+    """The class was sealed where the record was made; the zone is that of the place it comes to."""
+    done.cli("pack", tmp_path / "p.tar", done.record("30_adapt").id)
+    done.declare()
+    place = done.usecase / "training.yaml"
+    strict = yaml.safe_load(place.read_text())
+    place.write_text(yaml.safe_dump(strict | {"zone": {"name": "lobby", "holds": "public"}}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_RUNS", str(tmp_path / "elsewhere"))
+        told = done.cli("import", tmp_path / "p.tar")
+        assert told.code == 1 and "lobby" in told.err
+        assert not list((tmp_path / "elsewhere").glob("research/records/*/*"))
+        place.write_text(yaml.safe_dump(strict | {"zone": {"name": "vault", "holds": "health"}}))
+        assert done.cli("import", tmp_path / "p.tar").code == 0
