@@ -5,6 +5,7 @@ PY := .venv/bin/python
 WORKBENCH := .venv/bin/workbench
 TRACK ?= governed
 ONLY ?=
+WORKERS ?= 2
 
 # Threads that wait should sleep: on a machine shared with others, spinning costs fourfold time.
 export OMP_WAIT_POLICY := PASSIVE
@@ -19,7 +20,7 @@ demo: setup       ## the main job: two use cases from data to a sealed candidate
 	@$(PY) tools/demo.py --track $(TRACK) $(if $(SHUFFLE),--shuffle $(SHUFFLE)) $(if $(ONLY),--only $(ONLY))
 
 test: setup       ## the suite (≤ 15 minutes on 2 cores), fast tests first
-	@$(PY) -m pytest -m "not prove" $(ARGS)
+	@$(PY) -m pytest -m "not prove" -n $(WORKERS) --dist loadfile $(ARGS)
 
 prove: setup      ## the long campaigns
 	@$(PY) -m pytest -m prove -s $(ARGS)

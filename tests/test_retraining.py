@@ -20,8 +20,8 @@ from workbench.record.store import Store
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(7200)]
 
-ROWS, STEPS = 32, 8  # batches of 4, one pass
-SMALL = {"rows": ROWS, "epochs": 1, "checkpoint_s": 0}
+ROWS, STEPS = 16, 8  # batches of 2, one pass
+SMALL = {"rows": ROWS, "batch_size": 2, "epochs": 1, "checkpoint_s": 0}
 TIMES, KILLS, SEED = 20, 10, 20261121
 
 
