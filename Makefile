@@ -20,7 +20,7 @@ demo: setup       ## the main job: two use cases from data to a sealed candidate
 	@$(PY) tools/demo.py --track $(TRACK) $(if $(SHUFFLE),--shuffle $(SHUFFLE)) $(if $(ONLY),--only $(ONLY))
 
 test: setup       ## the suite (≤ 15 minutes on 2 cores), fast tests first
-	@$(PY) -m pytest -m "not prove" -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -m "not prove" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 prove: setup      ## the long campaigns
 	@$(PY) -m pytest -m prove -s $(ARGS)

@@ -26,6 +26,7 @@ import yaml
 MARKER = "Grandma Zebulon's private words"  # in every message: it may stand nowhere in the clear
 TOPICS = {"card": "cards", "fee": "fees"}
 ROWS = 24
+LONGEST = ("test_life_cycle.py", "test_training.py")
 PERSONAL = {"class": "personal", "purpose": "routed", "owner": "ops", "retention_days": 30,
             "legal_basis": "contract"}  # fmt: skip
 INTERNAL = {"class": "internal_operational", "purpose": "target", "owner": "ops"}
@@ -351,6 +352,12 @@ class Lab:
         """Files of all stores in which a text stands in the clear."""
         files = (path for path in self.runs.rglob("*") if path.is_file())
         return [str(path) for path in files if text.encode() in path.read_bytes()]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Fast tests first; where several workers share the files, the longest file starts first."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @contextlib.contextmanager
