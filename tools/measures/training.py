@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROUNDS = 5
-ROWS = {"classifier": 1280, "causal": 48}
+ROUNDS = 3
+ROWS = {"classifier": 1280, "causal": 32}
 BATCH = {"classifier": 32, "causal": 4}
 PAIRS = (
     ("classifier", "BANKING77, MiniLM + LoRA, sequence classification"),
