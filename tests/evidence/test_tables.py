@@ -69,6 +69,7 @@ def test_a_record_is_shown_whole(done):
     text = drawn(tables.show(record))
     for part in (record.ref, record.digest, "accuracy", "outputs/cases.parquet.enc", "(claimed)"):
         assert part in text
+    assert "personal" in text and "native, cpu, float32" in text  # its class and its domain
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"x": 3}', "\x00"])

@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from measures.training import _bases, _spread
-
+TOOLS = str(Path(__file__).resolve().parents[1])
 TIMES, KILLS, SEED = 20, 10, 20261121
 ROWS, HELD, BATCH = 8, 4, 1
 STEPS = ROWS // BATCH
@@ -25,6 +24,8 @@ STEPS = ROWS // BATCH
 
 def measure(folder: Path) -> list[str]:
     """Digests of twenty whole runs, of ten that were killed and resumed, and of another seed."""
+    from measures.training import _bases, _spread
+
     base = _bases(folder)["causal"]
     whole, took = [], []
     for number in range(TIMES):
@@ -100,5 +101,5 @@ def job(base: Path, place: Path, seed: int) -> dict:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, TOOLS)
     print(json.dumps(job(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))))

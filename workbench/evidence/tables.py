@@ -107,6 +107,12 @@ def show(record: Record) -> RenderableType:
         "outcome": predicate.workbench_outcome,
         "ran": f"{predicate.runDetails.metadata.startedOn} – {predicate.runDetails.metadata.finishedOn}",
         "isolation": internal.get("isolation"),
+        "data class": internal.get("data_class"),
+        "domain": _domain(internal.get("domain") or {}),
+        "not as declared": ", ".join(
+            one["field"] for one in internal.get("environment_differences", [])
+        )
+        or "nothing",
         "commit": internal.get("repository", {}).get("commit"),
         "run by": f"{internal.get('actor', {}).get('name')} (claimed)",
         "parameters": ", ".join(f"{k}={v}" for k, v in record.statement.parameters.items())
@@ -132,6 +138,13 @@ def show(record: Record) -> RenderableType:
         told = f"claims {odd['claimed']}, the rows give {odd['recomputed']}"
         parts.append(Text(f"✗ the notebook {told}: {odd['criterion']}, {odd['field']}"))
     return Group(*parts, files)
+
+
+def _domain(told: Mapping[str, Any]) -> str:
+    """A reproducibility domain in a few words; the statement holds all of it."""
+    words = [told.get(name) for name in ("kind", "device", "dtype")]
+    words.append(f"{told.get('threads')} threads")
+    return ", ".join(map(str, words)) if told else "none stated"
 
 
 def proposals(rows: Iterable[Mapping[str, Any]]) -> Table:
