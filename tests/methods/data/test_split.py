@@ -284,19 +284,19 @@ def test_banking77_loses_training_rows_only_to_its_test_set(banking77):
 
 def test_thirteen_thousand_rows_take_seconds(banking77):
     """Split, unleak and look for equal and nearly equal texts: 10 s at most on two cores."""
-    started = time.perf_counter()
+    started = time.process_time()
     rows = banking77.assign(set=split(banking77, "category", group="row_id"))
     kept, _ = unleak(rows, "text", "category", find_leaks(rows, "text", jaccard=0.8))
     assert find_leaks(kept, "text", jaccard=0.8).empty
-    assert time.perf_counter() - started <= 10
+    assert time.process_time() - started <= 10
 
 
 def test_two_large_sets_of_one_group_are_told_in_time():
     """The findings grow with the rows, not with their pairs."""
     rows = distinct({"a": 12_000}).assign(owner="one")
     rows["set"] = ["train", "dev", "locked"] * 4_000
-    started = time.perf_counter()
+    started = time.process_time()
     found = find_leaks(rows, "text", "owner")
     assert {*found["left_id"], *found["right_id"]} == set(rows["row_id"])
     assert len(found) < 2 * len(rows)
-    assert time.perf_counter() - started <= 5
+    assert time.process_time() - started <= 5

@@ -307,6 +307,6 @@ def test_an_address_stays_in_its_cell():
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(unit):
     """100 kB of any one thing take a second at most."""
-    started = time.perf_counter()
+    started = time.process_time()
     list(addresses.find_addresses(unit * (100_000 // len(unit))))
-    assert time.perf_counter() - started <= 1
+    assert time.process_time() - started <= 1

@@ -73,6 +73,6 @@ def test_health_is_of_the_strictest_class():
 )
 def test_hostile_text_takes_linear_time(unit):
     """100 kB of any one thing take a second at most."""
-    started = time.perf_counter()
+    started = time.process_time()
     list(health.find_health(unit * (100_000 // len(unit))))
-    assert time.perf_counter() - started <= 1
+    assert time.process_time() - started <= 1

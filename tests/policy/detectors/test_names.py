@@ -97,6 +97,6 @@ def test_hostile_text_takes_linear_time(unit):
     """100 kB of any one thing take a second at most."""
     text = unit * (100_000 // len(unit))
     names.find_names("warm")
-    started = time.perf_counter()
+    started = time.process_time()
     list(names.find_names(text))
-    assert time.perf_counter() - started <= 1
+    assert time.process_time() - started <= 1

@@ -42,6 +42,6 @@ def test_common_words_are_no_organisations(text):
 def test_hostile_text_takes_linear_time(unit):
     """100 kB of any one thing take a second at most."""
     list(organisations.find_organisations("Warm Up"))
-    started = time.perf_counter()
+    started = time.process_time()
     list(organisations.find_organisations(unit * (100_000 // len(unit))))
-    assert time.perf_counter() - started <= 1
+    assert time.process_time() - started <= 1

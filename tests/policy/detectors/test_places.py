@@ -66,6 +66,6 @@ def test_nationalities_and_religions_are_told_apart_from_places():
 def test_hostile_text_takes_linear_time(unit):
     """100 kB of any one thing take a second at most."""
     list(places.find_places("warm Up"))
-    started = time.perf_counter()
+    started = time.process_time()
     list(places.find_places(unit * (100_000 // len(unit))))
-    assert time.perf_counter() - started <= 1
+    assert time.process_time() - started <= 1
