@@ -7,13 +7,13 @@ import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from workbench.record.digest import tree, tree_digest
 from workbench.record.store import Store
@@ -56,9 +56,8 @@ class Copy:
         """The step of the last checkpoint; 0 before the first."""
         found = self.home.glob("runs/research/scratch/checkpoints/*/*.safetensors")
         for path in found:
-            with path.open("rb") as file:
-                header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-            return json.loads(header["__metadata__"]["state"])["step"]
+            with safe_open(path, "numpy") as file:
+                return json.loads(file.metadata()["state"])["step"]
         return 0
 
 

@@ -104,14 +104,7 @@ def tiny_encoder(tmp_path_factory) -> Path:
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
+    config = BertConfig(**SMALL)
     return _tiny(BertModel(config), tmp_path_factory.mktemp("tiny_encoder"))
 
 
@@ -122,13 +115,8 @@ def tiny_causal(tmp_path_factory) -> Path:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
+        **SMALL,
         num_key_value_heads=1,
-        intermediate_size=32,
-        max_position_embeddings=64,
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,
@@ -138,6 +126,8 @@ def tiny_causal(tmp_path_factory) -> Path:
 
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", *string.ascii_lowercase, *string.digits, ":", "\n"]
+SMALL = {"vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}  # fmt: skip
 
 
 def _tiny(model, folder: Path) -> Path:

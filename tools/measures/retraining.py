@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import random
 import signal
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from safetensors import safe_open
 
 TOOLS = str(Path(__file__).resolve().parents[1])
 TIMES, KILLS, SEED = 20, 10, 20261121
@@ -76,9 +77,8 @@ def _step(place: Path) -> int:
     path = place / "checkpoints" / "checkpoint.safetensors"
     if not path.exists():
         return 0
-    with path.open("rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-    return json.loads(header["__metadata__"]["state"])["step"]
+    with safe_open(path, "numpy") as file:
+        return json.loads(file.metadata()["state"])["step"]
 
 
 def job(base: Path, place: Path, seed: int) -> dict:

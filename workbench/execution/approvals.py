@@ -14,7 +14,7 @@ from ..errors import InputError, IntegrityError, WorkbenchError
 from ..policy.tracks import ROLES
 from ..record import keyring, person
 from ..record.digest import Entry, digest, tree, tree_digest
-from ..record.keyring import Keyring
+from ..record.keyring import Person
 from ..record.store import Store
 from . import capture
 from . import envelope as change_envelope
@@ -22,7 +22,7 @@ from .project import Project
 from .stages import Stage, stages_for
 
 KIND, NAMESPACE = "approval", "approve@workbench"
-STEPS = "steps/"
+STEPS, CACHES = "steps/", {"__pycache__", ".ipynb_checkpoints"}
 MEANINGS = {
     "envelope": "A retraining that stays inside this envelope changes nothing I have not weighed.",
     "templates": "I have reviewed these notebooks and steps; governed runs may use them.",
@@ -60,8 +60,7 @@ def templates(project: Project, stages: Iterable[Stage]) -> dict[str, str]:
 
 def sources(folder: Path) -> list[Entry]:
     """The use case's own steps; what Python and Jupyter leave beside them decides nothing."""
-    caches = {"__pycache__", ".ipynb_checkpoints"}
-    return [entry for entry in tree(folder) if not caches & set(entry.path.split("/"))]
+    return [entry for entry in tree(folder) if not CACHES & set(entry.path.split("/"))]
 
 
 def enter(
@@ -74,7 +73,7 @@ def enter(
     last, ring = in_force(store, kind, statement["usecase"]), store.keyring()
     signed = statement | {"kind": kind, "by": by, "previous": last and digest(last)}
     sealed = person.sign_as(by, signed, NAMESPACE, sign_with, ring)
-    _check(sealed, ring, last)
+    _check(signed, ring.find(sealed["public_key"])[0], last)
     with store.making():
         if in_force(store, kind, statement["usecase"]) != last:
             raise InputError("Somebody else approved meanwhile.", next_step="Look, and sign anew.")
@@ -89,14 +88,11 @@ def in_force(store: Store, kind: str, usecase: str) -> dict[str, Any] | None:
     """
     versions, last = keyring.versions(store.ledger.entries("keyring")), None
     for entry in store.ledger.entries(KIND):
-        sealed = entry.body.get("envelope", {})
-        said = sealed.get("statement", {})
+        said = entry.body.get("envelope", {}).get("statement", {})
         if (said.get("kind"), said.get("usecase")) != (kind, usecase):
             continue  # of another kind or use case: it approves nothing here
         try:
-            held = keyring.in_force(versions, entry.index)
-            person.verify(sealed, held, NAMESPACE, entry.time)
-            _check(sealed, held, last)
+            _check(said, keyring.signer(versions, entry, NAMESPACE), last)
         except WorkbenchError as error:
             raise IntegrityError(
                 f"An approval of the {kind} does not count: {error.what}",
@@ -107,9 +103,8 @@ def in_force(store: Store, kind: str, usecase: str) -> dict[str, Any] | None:
     return last
 
 
-def _check(sealed: dict[str, Any], ring: Keyring, last: dict[str, Any] | None) -> None:
+def _check(said: dict[str, Any], signer: Person, last: dict[str, Any] | None) -> None:
     """IntegrityError unless whoever signed is who it says, may approve this, and follows `last`."""
-    said, (signer, _) = sealed["statement"], ring.find(sealed["public_key"])
     if signer.name != said.get("by") or said.get("previous") != (last and digest(last)):
         raise IntegrityError("not signed by whom it names, or entered out of order")
     if ROLES[said["kind"]] not in signer.roles:

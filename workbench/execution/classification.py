@@ -96,8 +96,7 @@ def in_force(store: Store, usecase: UseCase) -> Classification | None:
     signed = [entry for entry in entries if "envelope" in entry.body]
     versions = keyring.versions(store.ledger.entries("keyring")) if signed else []
     for entry in signed:
-        held = keyring.in_force(versions, entry.index)
-        person.verify(entry.body["envelope"], held, NAMESPACE, entry.time)
+        keyring.signer(versions, entry, NAMESPACE)
     bodies = [entry.body for entry in entries]
     found = classification.history(bodies, usecase.id, usecase.data.path)
     return found[-1] if found else None

@@ -69,11 +69,9 @@ def reviews(store: Store, usecase: str) -> Iterator[Review]:
     """The privacy reviews of a use case whose signature counted when they were entered."""
     versions = keyring.versions(store.ledger.entries("keyring"))
     for entry in store.ledger.entries(REVIEW):
-        envelope = entry.body.get("envelope", {})
         try:
-            held = keyring.in_force(versions, entry.index)
-            person.verify(envelope, held, REVIEW_NAMESPACE, entry.time)
-            review = Review.parse(envelope["statement"])
+            keyring.signer(versions, entry, REVIEW_NAMESPACE)
+            review = Review.parse(entry.body["envelope"]["statement"])
         except WorkbenchError:  # `verify` names it; here it excuses nothing
             continue
         if review.usecase == usecase:

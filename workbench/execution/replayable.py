@@ -270,9 +270,10 @@ def _below(place: str, path: Path) -> dict[str, Path]:
     """A file, or what counts of a folder: not the caches that Python and Jupyter leave."""
     if path.is_file():
         return {place: path}
-    caches = {"__pycache__", ".ipynb_checkpoints"}
     inside = ((one.relative_to(path), one) for one in path.rglob("*") if one.is_file())
-    return {f"{place}/{n.as_posix()}": one for n, one in inside if not caches & set(n.parts)}
+    return {
+        f"{place}/{n.as_posix()}": one for n, one in inside if not approvals.CACHES & set(n.parts)
+    }
 
 
 def _requirements(wheels: Path | None) -> Iterator[tuple[str, Path]]:

@@ -166,6 +166,15 @@ def in_force(found: list[tuple[int, Keyring]], index: int) -> Keyring:
     return held[-1]
 
 
+def signer(found: list[tuple[int, Keyring]], entry: Entry, namespace: str) -> Person:
+    """Who signed the envelope of a ledger entry, by the version that held when it was entered.
+
+    IntegrityError when the signature does not count.
+    """
+    envelope = entry.body.get("envelope", {})
+    return person.verify(envelope, in_force(found, entry.index), namespace, entry.time)
+
+
 def _check(
     version: Keyring, previous: Keyring | None, envelope: dict[str, Any], at: str | datetime
 ) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.errors import IntegrityError, WorkbenchError
-from workbench.record import digest, keyring, person, signing
+from workbench.record import digest, keyring, signing
 from workbench.record.ledger import Entry, listed
 from workbench.record.problem import Problem
 from workbench.record.sealed import Record
@@ -236,8 +236,7 @@ def person_problems(entries: Iterable[Entry]) -> Iterator[Problem]:
         envelope = entry.body.get("envelope")
         if envelope and entry.kind != "keyring":
             try:
-                held = keyring.in_force(versions, entry.index)
-                person.verify(envelope, held, str(envelope.get("namespace")), entry.time)
+                keyring.signer(versions, entry, str(envelope.get("namespace")))
             except WorkbenchError as error:
                 what = f"the person's signature does not verify: {error.what}"
                 yield Problem(f"ledger entry {entry.index}", what, found=str(error.given or ""))
