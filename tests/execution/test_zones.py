@@ -10,7 +10,7 @@ import yaml
 
 from workbench.errors import InputError
 from workbench.execution.stages import Source
-from workbench.execution.zones import check_zone, data_class, sealed_class
+from workbench.execution.zones import check_zone, data_class, gate, sealed_class
 from workbench.policy.classes import DataClass
 from workbench.policy.zones import Zone
 
@@ -126,3 +126,17 @@ def test_a_pack_of_a_stricter_class_than_the_zone_holds_stays_outside(done, tmp_
         assert not list((tmp_path / "elsewhere").glob("research/records/*/*"))
         place.write_text(yaml.safe_dump(strict | {"zone": {"name": "vault", "holds": "health"}}))
         assert done.cli("import", tmp_path / "p.tar").code == 0
+
+
+def test_an_inspection_comes_in_with_the_rows_that_it_was_of(lab):
+    """Sealed before the classes were decided, it has none; alone nobody knows what it is of."""
+    lab.declare()
+    place = lab.usecase / "training.yaml"
+    declared = yaml.safe_load(place.read_text()) | {"zone": {"name": "vault", "holds": "personal"}}
+    place.write_text(yaml.safe_dump(declared))
+    unknown, dataset = record("a"), record("b", data_class="personal")
+    unknown.ref, dataset.ref = "05_inspection/a", "20_dataset/b"
+    admit = gate(lab.usecase)
+    admit([unknown, dataset])
+    with pytest.raises(InputError, match="05_inspection/a"):
+        admit([unknown])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..policy.classes import DataClass
+from ..policy.classes import DataClass, strictest
 from ..policy.zones import inherited, refuse
 from ..record.store import Record
 from .environment import declared
@@ -57,10 +57,17 @@ def check_zone(environment: Any, data_class: DataClass | None, what: str = "The 
     refuse(getattr(environment, "zone", None), data_class, what)
 
 
-def gate(root: Path) -> Callable[[Record], None]:
-    """Asked about each record that comes in: InputError where the zone of the use case's training
-    environment may not hold it. Open where there is no use case, or it declares no environment."""
+def gate(root: Path) -> Callable[[list[Record]], None]:
+    """Asked about records that come in together: InputError where the zone of the use case's
+    training environment may not hold one. An inspection, sealed before anybody had classified its
+    rows, counts as the strictest record beside it. Open where there is no use case, or it declares
+    no environment."""
     found = declared(Project.load(root), "training") if (root / USECASE_FILE).is_file() else None
-    if found is None:
-        return lambda record: None
-    return lambda record: check_zone(found, sealed_class(record), f"The record {record.ref}")
+
+    def admit(records: list[Record]) -> None:
+        classes = {record.ref: sealed_class(record) for record in records}
+        known = [one for one in classes.values() if one]
+        for ref, one in classes.items():
+            check_zone(found, one or (strictest(known) if known else None), f"The record {ref}")
+
+    return admit if found else lambda records: None

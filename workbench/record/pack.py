@@ -179,11 +179,11 @@ def import_pack(
     store: Store,
     path: Path,
     public_keys: Sequence[str] | None = None,
-    admit: Callable[[Record], None] = lambda record: None,
+    admit: Callable[[list[Record]], None] = lambda records: None,
 ) -> list[Record]:
     """Take in the records of a pack that this store doesn't list; returns those.
 
-    ``admit`` is asked about each record of the pack first, and raises where it may not come in.
+    ``admit`` is shown the records of the pack first, and raises where one may not come in.
 
     ``public_keys`` are the origin's keys as you know them; by default the pack's own are taken
     and remembered. IntegrityError names the first thing that does not verify; nothing is taken
@@ -201,8 +201,7 @@ def import_pack(
                     given=f"{problems[0]}"
                     + (f" and {len(problems) - 1} more" * (len(problems) > 1)),
                 )
-            for held in sorted((folder / "records").glob("*/*")):
-                admit(Record.at(held))
+            admit([Record.at(path) for path in sorted((folder / "records").glob("*/*"))])
             return _take_in(store, folder)
         finally:
             if folder.exists():
