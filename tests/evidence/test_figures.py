@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench.evidence import figures
+from workbench.evidence.figures import style
 
 matplotlib.use("Agg")
 
@@ -146,7 +147,7 @@ def test_base_and_candidate_can_be_told_apart_without_red_and_green():
     from matplotlib.colors import rgb_to_hsv, to_rgb
 
     light = [sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), to_rgb(one), strict=True))
-             for one in (figures.BASE, figures.CANDIDATE)]  # fmt: skip
+             for one in (style.BASE, style.CANDIDATE)]  # fmt: skip
     assert abs(light[0] - light[1]) > 0.03
-    hues = [rgb_to_hsv(to_rgb(one))[0] for one in (figures.BASE, figures.CANDIDATE)]
+    hues = [rgb_to_hsv(to_rgb(one))[0] for one in (style.BASE, style.CANDIDATE)]
     assert abs(hues[0] - hues[1]) > 0.3

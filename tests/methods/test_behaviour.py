@@ -16,7 +16,7 @@ from workbench.policy import scorers
 PACK = Path(__file__).parents[2] / "templates/usecases/card-support"
 RULE = {
     "id": "to_person", "text": "A person takes over.", "scorer": "escalation",
-    "cases": "scenarios/to_person.yaml", "where": {"model": "candidate"}, "at_least": 0.5,
+    "cases": "cases/to_person.yaml", "where": {"model": "candidate"}, "at_least": 0.5,
     "bound": "value", "min_n": 1, "blocking": True, "harm": "h", "why": "w",
     "probes": {"must_pass": [{"person": "yes"}], "must_fail": [{"person": "no"}]},
 }  # fmt: skip
@@ -40,7 +40,7 @@ TWO = replies({"base": ["no", "no"], "candidate": ["yes", "no"]})
 @pytest.fixture
 def stage(staged, tmp_path):
     def prepare(*rules, files: dict[str, object] | None = None, **facts):
-        cases = tmp_path / "scenarios"
+        cases = tmp_path / "cases"
         cases.mkdir(exist_ok=True)
         for name, content in (files or {}).items():
             text = content if isinstance(content, bytes) else yaml.safe_dump(content).encode()
@@ -88,7 +88,7 @@ def test_no_cases_are_not_no_failures(stage):
 
 def test_the_packs_own_cases_can_be_read(staged):
     """Every rule of the pack with cases of its own has at least 59, ids told apart."""
-    inputs = {"cases": PACK / "scenarios", "criteria": PACK / "policy.yaml"}
+    inputs = {"cases": PACK / "cases", "criteria": PACK / "policy.yaml"}
     policy = yaml.safe_load((PACK / "policy.yaml").read_text(encoding="utf-8"))
     stage = staged("41_policy", {**inputs, "criteria": policy})
     found = behaviour.load_cases(stage)
@@ -158,7 +158,7 @@ def test_known_replies_of_the_base_are_taken_over(stage, staged, monkeypatch, tm
 
     monkeypatch.setattr(behaviour, "answers_of", answers)
     stage(files={"a.yaml": LIBRARY})
-    inputs = {"cases": tmp_path / "scenarios"}
+    inputs = {"cases": tmp_path / "cases"}
     options = {"limit": 0, "reply_tokens": 4, "batch_size": 2, "threads": 1}
     known = behaviour.answer(staged("41_policy", inputs), **options)
     assert asked == ["base", "candidate"] and list(known) == behaviour.COLUMNS

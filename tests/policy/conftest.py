@@ -36,7 +36,7 @@ RULE: dict[str, Any] = {
     "id": "to_person",
     "text": "A person takes over.",
     "scorer": "escalation",
-    "cases": "scenarios/to_person.yaml",
+    "cases": "cases/to_person.yaml",
     "where": {"model": "candidate"},
     "at_least": 0.95,
     "bound": "lower",

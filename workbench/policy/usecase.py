@@ -175,7 +175,11 @@ class UseCase(Document):
     form: Form | None = None
     """For generative use cases: what the model fills in."""
     cases: str | None = None
-    """Folder with scenario libraries."""
+    """Folder with the locked cases of the policy's rules, a file a rule."""
+    scenarios: str | None = None
+    """Folder with scenario libraries; see `policy.scenarios`."""
+    suites: str | None = None
+    """Folder with external suites (Inspect tasks, lm-eval tasks) and the data that they read."""
     policy: str = "policy.yaml"
     """The criteria file."""
     envelope: str | None = None

@@ -1,0 +1,12 @@
+"""Figures in one style: colour-blind-safe, direct labels, threshold, interval and n always drawn.
+
+Each function takes a table and returns a matplotlib figure; the caller saves it together with the
+table (`Stage.plot`). A theme, a file.
+"""
+
+from __future__ import annotations
+
+from .shares import confusion, counts, intervals
+from .training import change, loss_curve
+
+__all__ = ["change", "confusion", "counts", "intervals", "loss_curve"]
