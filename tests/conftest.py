@@ -159,6 +159,11 @@ if insist or all(one["verdict"] == "passed" for one in verdicts):
     (out / "bundle").mkdir()
     (out / "bundle" / "manifest.json").write_text(json.dumps({"frozen": True}))
 """
+COUNTED = """
+pq.write_table(pa.table({"case_id": ["1"]}), out / "counted.parquet")
+"""
+LAYERS = {"42_scenarios": "scenarios", "44_reproducibility": "reproducibility",
+          "46_memorisation": "memorisation"}  # fmt: skip
 CRITERIA = {"criteria": "10_intake/criteria.json"}
 STAGES: dict[str, dict[str, Any]] = {
     "10_intake": {
@@ -170,6 +175,11 @@ STAGES: dict[str, dict[str, Any]] = {
         "inputs": {"data": "usecase:data"},
     },
     "15_base": {"cells": [], "kinds": []},
+    "43_calibration": {"cells": [], "kinds": []},
+    "44_reproducibility": {"cells": [], "kinds": []},
+    "46_memorisation": {"cells": [], "kinds": []},
+    "47_attribution": {"cells": [], "kinds": []},
+    "49_validation": {"cells": [], "kinds": []},
     "20_dataset": {
         "cells": [TABLES, DATASET], "rows": ["raw/*", "*.parquet"], "governs": "data",
         "commits": {"evaluation-lock": "locked.parquet"},
@@ -182,6 +192,7 @@ STAGES: dict[str, dict[str, Any]] = {
     },
     "40_functional": {
         "cells": [TABLES, FUNCTIONAL], "rows": ["*.parquet"], "continues": True,
+        "layer": "functional",
         "reuses": {"base_cases.parquet": ["locked"]},
         "inputs": {"adapter": "30_adapt/adapter", "locked": "20_dataset/locked.parquet!"} | CRITERIA,
     },
@@ -243,8 +254,8 @@ class Lab:
 
     def criteria(self, policy: dict[str, Any] | None = None, **accuracy: Any) -> None:
         """Write policy.yaml, with fields of the criterion `accuracy` changed."""
-        first, second = (policy or POLICY)["criteria"]
-        changed = (policy or POLICY) | {"criteria": [first, second | accuracy]}
+        first, second, *more = (policy or POLICY)["criteria"]
+        changed = (policy or POLICY) | {"criteria": [first, second | accuracy, *more]}
         (self.usecase / "policy.yaml").write_text(yaml.safe_dump(changed))
 
     def data(self, found: list[tuple[str, str]] | str) -> None:
@@ -287,6 +298,7 @@ class Lab:
         self.configure(**{"data": data, "envelope": "envelope.yaml",
                           "environments": {"training": "training.yaml"}} | changes)  # fmt: skip
         (self.usecase / "envelope.yaml").write_text(yaml.safe_dump(ENVELOPE))
+        self.layers()
         (self.usecase / "training.yaml").write_text(yaml.safe_dump(TRAINING))
         self.commit()
         keys = self.home / "persons"
@@ -294,6 +306,17 @@ class Lab:
         for who, roles in PERSONS.items():
             self.person(keys / who.split()[0], who, *roles)
         return keys
+
+    def layers(self) -> None:
+        """The other layers that the plan asks for, each with a stage and a gate that blocks."""
+        asked = {"table": "counted.parquet", "figure": "count", "at_least": 1, "bound": "value",
+                 "blocking": True, "harm": "h", "why": "w"}  # fmt: skip
+        found = yaml.safe_load((self.usecase / "policy.yaml").read_text())
+        for name, layer in LAYERS.items():
+            self.stage(name, cells=[TABLES, COUNTED], kinds=["classifier"], layer=layer, rows=[],
+                       continues=True, inputs=CRITERIA)  # fmt: skip
+            found["criteria"].append({"id": layer, "stage": name} | asked)
+        (self.usecase / "policy.yaml").write_text(yaml.safe_dump(found))
 
     def person(self, key: Path, who: str, *roles: str) -> None:
         """Make an SSH key and enter its person; the first, a keyholder, signs for all."""

@@ -25,11 +25,12 @@ HEADINGS = ("What came in", "Negative control", "What was recorded", "Limits")
 KNOWN = {
     "stage": str, "question": str, "inputs": dict, "rows": list, "commits": dict, "reuses": dict,
     "continues": bool, "decides": bool, "inspects": bool, "adapts": bool, "checkpoints": bool, "probes": bool,
-    "governs": str, "bom": str, "kinds": list, "when": list, "run_s": int, "cell_s": int,
+    "governs": str, "bom": str, "kinds": list, "when": list, "layer": str, "volatile": list,
+    "causes": bool, "run_s": int, "cell_s": int,
 }  # fmt: skip
 NEEDED = ("stage", "question", "inputs", "run_s", "cell_s")
 OUTSIDE = {"usecase:usecase", "usecase:policy", "usecase:data", "usecase:cases",
-           "usecase:reference", "usecase:envelope", "base:source", "base:encoder"}  # fmt: skip
+           "usecase:reference", "usecase:envelope", "usecase:scenarios", "usecase:suites", "base:source", "base:encoder"}  # fmt: skip
 LONGEST, MEDIAN = 10, 3
 
 Notebook = dict[str, Any]
@@ -204,7 +205,7 @@ def unresolved(notebooks: dict[str, Notebook]) -> Iterator[tuple[str, Fault]]:
         if stage != name.removesuffix(".ipynb"):
             yield name, Fault(None, f"the file is not named as its stage, {stage}")
         for key, text in facts.get("inputs", {}).items():
-            wanted = text.rstrip("?!")
+            wanted = text.rstrip("?!").removeprefix("previous:")
             origin, slash, path = wanted.partition("/")
             earlier = bool(slash and path) and origin in stages and origin != stage
             if wanted not in OUTSIDE and not earlier:

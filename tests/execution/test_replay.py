@@ -168,6 +168,19 @@ def test_chance_in_one_output_fails_the_replay_and_is_named(lab):
     assert lab.ledger("replayed")[-1].body["grade"] == "failed" and verify_store(lab.store()).ok
 
 
+def test_times_are_not_compared_and_the_certificate_says_so(lab):
+    """What a stage declares as volatile differs with each run; everything else counts."""
+    timed = NOISE.replace("noise", "timings")
+    lab.stage("10_intake", timed, volatile=["timings.json"])
+    assert lab.cli("run", "--until", "10_intake").code == 0
+    assert lab.cli("replay", lab.record("10_intake").id).code == 0
+    found = certificate(lab)
+    assert found["grade"] == "bitwise" and found["not_compared"] == ["timings.json"]
+    assert "timings.json" not in {one["output"] for one in found["outputs"]}
+    written = lab.record("replay").file("outputs/CERTIFICATE.md").read_text()
+    assert "Not compared, since it differs with each run: timings.json." in written
+
+
 def test_a_figure_that_moves_a_little_reaches_tolerance_and_no_more(lab):
     """Asked for tolerance it is enough, with the largest difference; asked for bits it is not."""
     lab.stage("10_intake", LATER)

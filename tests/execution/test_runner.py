@@ -95,6 +95,16 @@ def test_another_candidate_spends_another_look(done):
     assert internal["looks"] == {"number": 2, "budget": 9}
 
 
+def test_what_is_made_of_a_look_s_tables_is_judged_at_that_look(done):
+    """A stage that reads what an examination left widens its intervals as much."""
+    done.stage("43_calibration", rows=["*.parquet"], kinds=["classifier"],
+               inputs={"cases": "40_functional/cases.parquet", "criteria": "10_intake/criteria.json"})  # fmt: skip
+    assert another_candidate(done, 4).code == 0
+    internal = done.record("43_calibration").statement.predicate.buildDefinition.internalParameters
+    assert internal["looks"] == {"number": 2, "budget": 9}
+    assert [e.body["look"] for e in done.ledger("look")] == [1, 2]
+
+
 def test_a_look_beyond_the_budget_is_refused_before_it_happens(done):
     """Exit 3, the budget named; the set was not opened, and the ledger holds the attempt."""
     policy = done.usecase / "policy.yaml"
@@ -277,7 +287,7 @@ def test_an_interruption_after_the_last_cell_is_not_lost(lab, monkeypatch):
         await end(run)
 
     monkeypatch.setattr(engine._Run, "_end_kernel", interrupted)
-    told = lab.cli("run")
+    told = lab.cli("run", "--jobs", "1")
     assert told.code == 2 and "interrupted" in told.err
     error = lab.record("05_inspection").statement.predicate.workbench_error
     assert error["outcome"] == "interrupted" and len(lab.store().records()) == 1

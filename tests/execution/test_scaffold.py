@@ -6,6 +6,7 @@ import json
 import subprocess
 
 import pytest
+import yaml
 
 from workbench.errors import InputError
 from workbench.execution import scaffold
@@ -100,3 +101,15 @@ def test_headers_are_read_from_every_format(tmp_path):
     parquet.write_table(pa.table({"x": [1], "y": [2]}), tmp_path / "a.parquet")
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         assert scaffold.header(tmp_path / name) == ["x", "y"]
+
+
+def test_scenarios_of_the_pack_do_not_judge_another_s_labels(tmp_path):
+    """With one's own data the pack's scenarios go, and the gates that ask for them; else they stay."""
+    data = tmp_path / "own.csv"
+    data.write_text("message,kind\na card,x\na fee,y\n")
+    own = scaffold.new(tmp_path / "own", "intent-routing", data=data, text="message", label="kind")
+    kept = scaffold.new(tmp_path / "kept", "intent-routing")
+    gates = {p: yaml.safe_load((p / "policy.yaml").read_text())["criteria"] for p in (own, kept)}
+    stages = {p: {gate["stage"] for gate in found} for p, found in gates.items()}
+    assert not (own / "scenarios").exists() and (kept / "scenarios").exists()
+    assert stages[kept] - stages[own] == {"42_scenarios"}

@@ -43,11 +43,12 @@ def new(path: Path, template: str, **given: Any) -> None:
 @click.option(
     "--development", is_flag=True, help="Examine the development split; no look is spent."
 )
+@click.option("--jobs", type=click.IntRange(1), help="Stages side by side; else as cores allow.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why; run nothing.")
 @JSON
 def run(
     track: str, usecase: Path, profile: str | None, given: tuple[str, ...], until: str | None,
-    fresh: bool, development: bool, dry_run: bool, as_json: bool,
+    fresh: bool, development: bool, jobs: int | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the life cycle: every stage that changed, in order, to a candidate or a refusal."""
     from ..evidence import tables
@@ -56,7 +57,7 @@ def run(
 
     project = Project.load(usecase)
     pipeline = Pipeline(
-        project, project.store(track), profile, _by_stage(given), fresh, development
+        project, project.store(track), profile, _by_stage(given), fresh, development, jobs
     )
     if dry_run:
         _show_plan(pipeline, until, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rich.console import Console
@@ -19,7 +18,7 @@ class Teller:
         # What stages and values are called is no markup of ours.
         self.console = Console(highlight=False, markup=False, quiet=quiet, stderr=True)
         self.status = None
-        self.began = time.monotonic()
+        self.running: dict[str, str] = {}
 
     def __call__(self, kind: str, **facts: Any) -> None:
         getattr(self, f"_{kind}", lambda **_: None)(**facts)
@@ -30,27 +29,38 @@ class Teller:
     def _stage(self, stage: str, reused: bool, reason: str) -> None:
         if reused:
             return
-        self.began = time.monotonic()
         if self.console.is_terminal:
-            self.status = self.console.status(Text(f"{stage}  starting"))
-            self.status.start()
+            self._say(stage, "starting")
         else:
             self.console.print(f"▸ {stage}  ({reason})")
 
     def _cell_started(self, stage: str, number: int, total: int, title: str = "", **_: Any) -> None:
-        if self.status:
-            self.status.update(Text(f"{stage}  cell {number}/{total}  {title}"))
+        self._say(stage, f"cell {number}/{total}  {title}")
 
     def _output(self, stage: str, text: str = "", **_: Any) -> None:
         lines = [line for line in text.splitlines() if line.strip()]
-        if self.status and lines:
-            self.status.update(Text(f"{stage}  {lines[-1][:80]}"))
+        if lines:
+            self._say(stage, lines[-1][:80])
+
+    def _say(self, stage: str, text: str) -> None:
+        """What each running stage is at, on the one line that moves."""
+        if not self.console.is_terminal:
+            return
+        self.running[stage] = text
+        line = Text("   ".join(f"{name}  {said}" for name, said in self.running.items()))
+        if self.status:
+            self.status.update(line)
+        else:
+            self.status = self.console.status(line)
+            self.status.start()
 
     def _forget(self, step: str) -> None:
         self.console.print(f"· forget: {step}")
 
     def _done(self, stage: str, done: Any) -> None:
-        self.close()
+        self.running.pop(stage, None)
+        if not self.running:
+            self.close()
         outcome = "reused" if done.reused else done.record.outcome
         line = Text.assemble(mark(outcome), f"  {stage}  {done.seconds:.1f} s  ")
         missed = [v for v in done.verdicts if v["verdict"] != "passed"]

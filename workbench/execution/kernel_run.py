@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError
 from ..policy.domain import variables
-from ..policy.looks import Looks
+from ..policy.looks import ONLY, Looks
 from ..record.digest import canonical
 from . import environment, probes
 from .engine import Execution, execute
@@ -81,11 +81,12 @@ def execute_in(
 
 def stage_facts(job: Job, where: dict[str, Path], looks: Looks) -> dict[str, Any]:
     """What the kernel is told: `stage.json`."""
-    keyed = {"key": _row_key(job)} if job.stage.facts.get("governs") else {}
-    return keyed | {
+    looked = looks != ONLY or any(item.locked for item in job.inputs.values())
+    keyed = job.snapshot or job.stage.facts.get("governs")
+    return ({"key": _row_key(job)} if keyed else {}) | {
         "stage": job.stage.name,
         "outputs": "outputs",
-        "looks": looks._asdict() if any(i.locked for i in job.inputs.values()) else None,
+        "looks": looks._asdict() if looked else None,
         "masked": job.snapshot is not None,
         "domain": environment.domain(job.parameters).model_dump(mode="json"),
         "rows": job.stage.facts.get("rows", []),

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from ..policy.tracks import Missing
 from ..record.digest import digest, tree_digest
 from ..record.store import Record, Store
 from ..record.verify import verify_record
-from . import approvals, capture, commitments, isolation, preflight, runner
+from . import approvals, capture, commitments, gating, isolation, preflight, runner
 from .inputs import Input, from_record, resolve
 from .project import USECASE_FILE, Project
+from .side_by_side import carry_out, fitting
 from .stages import Source, Stage, stages_for
 
 OnEvent = Callable[..., None]
@@ -65,6 +66,8 @@ class Pipeline:
     fresh: bool = False
     development: bool = False
     """Examine the development split instead of the locked set; no candidate is decided then."""
+    jobs: int | None = None
+    """Stages that run side by side at most; None leaves it to the number of cores."""
     on_event: OnEvent = lambda *a, **k: None
 
     def __post_init__(self) -> None:
@@ -113,6 +116,8 @@ class Pipeline:
         if wrong:
             raise InputError("The policy can't be evaluated.", where=self.project.usecase.policy,
                              given="; ".join(wrong))  # fmt: skip
+        if folder := self.project.usecase.scenarios:
+            gating.libraries(self.project.path(folder, "scenarios"))
         level, _ = isolation.available()
         found = self.missing(until)
         if found:
@@ -265,9 +270,11 @@ class Pipeline:
             self.store.recover()  # rows that a killed run had decrypted go first
             stages = self.upto(until)
             self.on_event("plan", stages=[stage.name for stage in stages], level=level)
-            for stage in stages:
-                done.append(self._one(stage, level))
-                self._stop_at(stage, done)
+            jobs = self.jobs or fitting(self.parameters[stage.name] for stage in stages)
+            with closing(carry_out(stages, lambda stage: self._one(stage, level), jobs)) as ended:
+                for one in ended:
+                    done.append(one)
+                    self._stop_at(one.stage, done)
         return done
 
     def _one(self, stage: Stage, level: str) -> Done:
@@ -293,14 +300,14 @@ class Pipeline:
         self.on_event("done", stage=stage.name, done=finished)
         return finished
 
-    def _stop_at(self, stage: Stage, done: list[Done]) -> None:
+    def _stop_at(self, name: str, done: list[Done]) -> None:
         """A gate that didn't pass ends the run, unless the deciding stage is to weigh it."""
-        if stage.facts.get("continues"):
+        if next(stage for stage in self.stages if stage.name == name).facts.get("continues"):
             return
         stopped = [v for v in done[-1].verdicts if v["blocking"] and v["verdict"] != "passed"]
         if stopped:
             error = GateNotPassed(
-                f"{stage.name}: " + "; ".join(f"{v['criterion']} {v['verdict']}" for v in stopped),
+                f"{name}: " + "; ".join(f"{v['criterion']} {v['verdict']}" for v in stopped),
                 where=f"record {done[-1].record.ref}",
                 given="; ".join(v["reason"] for v in stopped),
                 next_step=f"workbench show {done[-1].record.id}",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..errors import InputError
-from ..policy import tiers, tracks
+from ..policy import gates, tiers, tracks
 from ..policy.classes import strictest
 from ..policy.envelope import decide
 from ..policy.environment import compare
@@ -17,7 +17,7 @@ from ..record.keyring import Keyring
 from ..record.store import Store
 from . import approvals, capture, classification, envelope, environment, isolation, zones
 from .project import Project, runs_folder
-from .stages import Stage
+from .stages import Stage, stages_for
 
 ADAPT = "30_adapt"
 TRAINING = "training"
@@ -53,9 +53,28 @@ def missing(
         chosen = next((dict(parameters[s.name]) for s in stages if s.name == ADAPT), None)
         dirty = capture.repository(project.root).get("dirty")
         facts |= {"dirty": dirty, "isolation": level, "lacking": isolation.available()[1]}
+        facts["criteria"] = _criteria(project, plan) if any(map(_decides, stages)) else ()
         facts |= _environment(project, [dict(parameters[s.name]) for s in stages], level)
         facts |= _approvals(project, store, stages, chosen) | _change(project, chosen)
     return tracks.refusals(store.track, Facts(**facts))
+
+
+def _decides(stage: Stage) -> bool:
+    return bool(stage.facts.get("decides"))
+
+
+def _criteria(project: Project, plan: tiers.ControlPlan) -> list[str]:
+    """What the plan asks of the criteria and they do not: it would refuse at the very end."""
+    of = {s.name: s.facts.get("layer") for s in stages_for(project.root, project.usecase)}
+    held = {of.get(gate.stage) for gate in project.policy.gates if gate.blocking}
+    absent = [layer for layer in plan.layers if layer not in held]
+    return [
+        *(
+            f"tier {plan.tier} asks for the layer {layer}, and no gate of it blocks"
+            for layer in absent
+        ),
+        *gates.preflight(project.policy, plan.cases_per_rule),
+    ]
 
 
 def _approvals(

@@ -39,6 +39,7 @@ from .inputs import OUTPUTS, SEALED_SUFFIX
 from .pipeline import key_of
 from .project import Project
 from .replayable import Origin
+from .stages import Stage
 
 STAGE, CERTIFICATE, READABLE = "replay", "certificate.json", "CERTIFICATE.md"
 NAMESPACE = "replay@workbench"
@@ -135,6 +136,7 @@ def _run(
         "tolerance": asdict(tolerance),
         "outputs": [one.as_dict() for one in found],
         "error": execution.error,
+        "not_compared": _volatile(job.stage),
         "notebook_same": file_digest(notebook) == sealed,
         "locked_set_read": any(item.locked for item in job.inputs.values()),
         "resumed": any("unfinished" in item.annotations for item in record.statement.inputs),
@@ -161,15 +163,21 @@ def _compared(record: Record, job: runner.Job, begun: Run, allowed: Tolerance) -
     """Each output of the original with that of the replay, rows of persons in the clear."""
     outputs = runner.take_out(begun.folder / "work" / "outputs", begun.folder / "new")
     verdicts = record.statement.predicate.workbench_verdicts
-    if job.stage.facts.get("decides") and any(v["verdict"] != "passed" for v in verdicts):
+    decision = [v["verdict"] for v in verdicts if v["criterion"] == gating.DECISION]
+    if job.stage.facts.get("decides") and decision != ["passed"]:
         gating.withdraw(outputs)  # as the engine did with the original's
-    by_engine = {gating.VERDICTS, job.stage.facts.get("bom")}
+    by_engine = {gating.VERDICTS, job.stage.facts.get("bom"), *_volatile(job.stage)}
     new = {name: outputs / name for name in scan(outputs)[0] if name not in by_engine}
     old = {name: path for name, path in _originals(record, job.store, begun.folder / "original")
            if name not in by_engine}  # fmt: skip
     both = sorted(old.keys() & new.keys())
     found = [_compare(name, old[name], new[name], allowed) for name in both]
     return reproduction.settled([*reproduction.unpaired(old, new), *found], allowed)
+
+
+def _volatile(stage: Stage) -> list[str]:
+    """Outputs that differ with each run by their nature, such as times; the certificate names them."""
+    return list(stage.facts.get("volatile", []))
 
 
 def _originals(record: Record, store: Store, folder: Path) -> Iterator[tuple[str, Path]]:
@@ -289,6 +297,8 @@ def readable(found: dict[str, Any]) -> str:
         "\n".join(["| output | grade | largest difference | where | why |", "|---|---|---|---|---|",
                    *rows]): rows,
         f"The run broke: {error.get('ename')}: {error.get('evalue')}": error,
+        f"Not compared, since it differs with each run: {', '.join(found['not_compared'])}.":
+            found["not_compared"],
         "The executed notebook is not the same.": not found["notebook_same"],
         f"Tolerance, fixed before the run: {found['tolerance']}.": True,
         "\n".join(["## What differed", "", *(differing or ["Nothing: the same domain, workbench and "

@@ -13,12 +13,14 @@ from typing import Any
 import nbformat
 
 from ..errors import InputError, RunError, WorkbenchError
+from ..policy import layers
 from ..policy.envelope import GATE as CHANGE_ENVELOPE
 from ..policy.environment import compare
 from ..policy.gates import GateResult, GateVerdict
 from ..policy.governance import GATES
 from ..policy.isolation import GATE as ISOLATION
 from ..policy.looks import Looks
+from ..policy.tiers import control_plan
 from ..record.digest import scan
 from ..record.statement import ResourceDescriptor, build
 from ..record.store import Record, Run, Store, disk
@@ -40,7 +42,7 @@ from .engine import Execution
 from .inputs import SEALED_SUFFIX, Input
 from .isolation import Sandbox
 from .project import Project
-from .stages import Stage
+from .stages import Stage, stages_for
 
 TRAINING = "training"  # the declared environment that stages run in
 TEXT_SUFFIXES = {".json", ".csv", ".md", ".txt", ".yaml", ".html"}
@@ -103,6 +105,7 @@ def run(job: Job) -> Record:
             looks = commitments.look(
                 job.store, job.inputs, _budget(job), why=job.stage.facts.get("question"), **facts
             )
+            looks = commitments.inherited(looks, job.inputs, job.records.values())
             ran = _execute(job, begun, looks)
             record = _seal(job, begun, ran)
         except BaseException as error:
@@ -230,7 +233,7 @@ def _judge(job: Job, outputs: Path, ran: _Ran) -> tuple[list[GateResult], list[d
     """Verdicts from the rows, and where the notebook claims what the rows do not give."""
     policy, late = gating.frozen_policy(job.stage, job.inputs, outputs), _late(job)
     if job.stage.facts.get("decides"):
-        return [_decide(job, policy, outputs, late)], []
+        return _decide(job, policy, outputs, late), []
     found = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=ran.looks)
     results = found
     if late and policy:
@@ -250,20 +253,31 @@ def _late(job: Job) -> str | None:
     return gating.late_criteria(job.store, criteria, trained)
 
 
-def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> GateResult:
+def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> list[GateResult]:
     verdicts = gating.given_under(job.inputs.get("criteria"), job.records.values())
+    shown = _layers(job, verdicts)
+    verdicts.append(shown.as_dict())
     frozen = (outputs / gating.BUNDLE).is_dir()
     result = gating.decided(job.stage.name, policy, verdicts, frozen, late, standing(job))
     if result.verdict != GateVerdict.PASSED:
         gating.withdraw(outputs)
-    gating.write(outputs, [result])
-    return result
+    gating.write(outputs, [result, shown])
+    return [result, shown]
+
+
+def _layers(job: Job, verdicts: list[dict[str, Any]]) -> GateResult:
+    """Is every layer that the plan asks for judged by a gate that blocks? Research is only told."""
+    stages = stages_for(job.project.root, job.project.usecase)
+    held = layers.shown({s.name: s.facts["layer"] for s in stages if "layer" in s.facts}, verdicts)
+    plan = control_plan(job.project.usecase)
+    return layers.judge(plan.layers, held, job.stage.name, job.store.track == "governed")
 
 
 def standing(job: Job) -> set[str]:
     """Gates without which nothing is a candidate, whatever the stages declare; research need
-    neither stay in an envelope nor show that nothing got out."""
-    return {*GATES, CHANGE_ENVELOPE, ISOLATION} if job.store.track == "governed" else {*GATES}
+    neither stay in an envelope, nor show that nothing got out, nor every layer of validation."""
+    of_a_model = {CHANGE_ENVELOPE, ISOLATION, layers.GATE}
+    return {*GATES, *of_a_model} if job.store.track == "governed" else {*GATES}
 
 
 def refuse_secrets(notebook: Path, outputs: Path) -> None:

@@ -26,6 +26,9 @@ def packs() -> list[str]:
     return sorted(path.name for path in root.iterdir() if (path / USECASE_FILE).is_file())
 
 
+SCENARIOS = "42_scenarios"
+
+
 def new(
     target: Path,
     pack: str,
@@ -60,6 +63,7 @@ def new(
         shutil.copytree(source, partial, ignore=shutil.ignore_patterns("parts"))
         if data is not None:
             _place_data(partial, config, data)
+            _drop_scenarios(partial, config)
         header = "# What the model is for. `workbench run --dry-run` says what is still missing.\n"
         body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
         (partial / USECASE_FILE).write_text(header + body, encoding="utf-8")
@@ -84,6 +88,15 @@ def _place_data(partial: Path, config: dict[str, Any], data: Path) -> None:
     shutil.rmtree(partial / "data", ignore_errors=True)
     place.parent.mkdir(parents=True)
     shutil.copyfile(data, place)
+
+
+def _drop_scenarios(partial: Path, config: dict[str, Any]) -> None:
+    """The pack's scenarios are about the pack's labels: they go, and the gates over them."""
+    shutil.rmtree(partial / config.pop("scenarios", "-"), ignore_errors=True)
+    path = partial / config.get("policy", "policy.yaml")
+    head, *gates = re.split(r"(?m)^(?=  - id: )", path.read_text(encoding="utf-8"))
+    kept = [gate for gate in gates if f"stage: {SCENARIOS}\n" not in gate]
+    path.write_text("".join([head, *kept]), encoding="utf-8")
 
 
 def _with_data(config: dict[str, Any], data: Path, **named: str | None) -> None:

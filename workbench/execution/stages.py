@@ -6,6 +6,7 @@ A stage notebook carries `metadata.workbench`:
     question   the question it answers
     inputs     name -> source. A source is `STAGE/path` (an output of another stage),
                `usecase:FIELD` (a file that the use case names) or `base:source`;
+               or `previous:STAGE/path` (an output that the last other frozen candidate stands on);
                a trailing `?` marks it optional, a trailing `!` as a locked set: each run is a look
     rows       globs of outputs that hold rows of persons, encrypted when the data class asks; a stage
                that reads such rows must declare it, [] where its outputs hold none
@@ -14,8 +15,9 @@ A stage notebook carries `metadata.workbench`:
     inspects   runs before the data is classified: it proposes the classes
     governs    `data`: leaves a dataset, over which the standing gates of `policy.governance` are judged
     adapts     leaves an adapted model: judged against the change envelope
-    checkpoints  is given a folder that outlives a killed run
     probes     tries to break out: the engine lays bait, and judges `isolation` by what it saw
+    layer      of validation that its gates show, by the names of `policy.layers`
+    volatile   outputs that differ with each run by their nature (times); no replay compares them
     bom        output into which the engine writes the signed bill of materials
     continues  a gate that does not pass here is left to the deciding stage
     decides    this stage reads every verdict before it and seals a candidate, or a refusal
@@ -55,13 +57,13 @@ class Source:
     def parse(cls, text: str) -> Source:
         bare = text.rstrip("?!")
         marks = text[len(bare) :]
-        separator = ":" if bare.startswith(("usecase:", "base:")) else "/"
+        separator = ":" if bare.startswith(("usecase:", "base:", "previous:")) else "/"
         origin, _, path = bare.partition(separator)
         return cls(origin, path, "?" in marks, "!" in marks)
 
     @property
     def from_stage(self) -> bool:
-        return self.origin not in ("usecase", "base")
+        return self.origin not in ("usecase", "base", "previous")
 
 
 @dataclass(frozen=True)

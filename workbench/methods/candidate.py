@@ -8,36 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..policy.criteria import Policy
 from ..record.digest import canonical, tree
 from .stage import Stage, gate_table, readable
+from .validation import FIGURES, absent, named, verdicts
 
-VERDICT_INPUTS = ("dataset_verdicts", "functional_verdicts", "policy_verdicts")
-
-
-def verdicts(stage: Stage) -> list[dict[str, Any]]:
-    """Every verdict of the stages before, as the engine wrote them; plus gates without one."""
-    found = [one for name in VERDICT_INPUTS if stage.has(name) for one in stage.read_json(name)]
-    return found + absent(stage.policy, found)
-
-
-def absent(policy: Policy, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Blocking gates that no stage gave a verdict on: an absence is not a pass."""
-    known = {one["criterion"] for one in found}
-    return [
-        {
-            "criterion": gate.id,
-            "stage": gate.stage,
-            "verdict": "not_evaluated",
-            "figure": None,
-            "threshold": gate.asked,
-            "reason": "no stage gave a verdict",
-            "harm": gate.harm,
-            "blocking": True,
-        }
-        for gate in policy.gates
-        if gate.blocking and gate.id not in known
-    ]
+__all__ = ["absent", "decide", "freeze", "table", "verdicts", "with_one_gate_missing"]
 
 
 def table(verdicts: list[dict[str, Any]]) -> pd.DataFrame:
@@ -93,11 +68,7 @@ def freeze(stage: Stage, decision: dict[str, Any], verdicts: list[dict[str, Any]
     shutil.copytree(stage.input("adapter"), bundle / "adapter")
     for name in ("base", "criteria", "usecase", "plan"):
         shutil.copyfile(stage.input(name), bundle / f"{name}.json")
-    figures = {
-        name: stage.read_json(name)
-        for name in ("functional_figures", "policy_figures")
-        if stage.has(name)
-    }
+    figures = {name: stage.read_json(name) for name in named(stage, FIGURES)}
     (bundle / "evaluation.json").write_bytes(canonical({"verdicts": verdicts, **figures}))
     (bundle / "MODEL_CARD.md").write_text(card(stage, decision, verdicts), encoding="utf-8")
     for path in bundle.rglob("*"):
@@ -155,9 +126,9 @@ def card(stage: Stage, decision: dict[str, Any], verdicts: list[dict[str, Any]])
         "",
         "## What was not shown",
         "",
-        "Anything that no gate above asks about. Rows from other sources, seasons or customers; "
-        "calibration, memorisation, attribution and operation under load. Nobody has approved this "
-        "candidate yet.",
+        "Anything that no gate above asks about. Nobody has approved this candidate yet.",
         "",
     ]
+    open_ = stage.read_json("validation")["not_shown"] if stage.has("validation") else []
+    lines += [*(f"- {line}" for line in open_), ""]
     return "\n".join(lines)

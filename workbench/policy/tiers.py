@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import InputError
-from .classes import ORDER, DataClass
+from .classes import ENCRYPTED, ORDER, DataClass
+from .layers import ALL as LAYERS
+from .layers import OF_A_GENERATIVE_MODEL
 from .statistics import zero_failure_cases
 from .usecase import UseCase
 
@@ -188,14 +190,13 @@ class ControlPlan:
 
 
 _ROLES = ("model_validator", "risk_manager", "domain_expert", "quality_assurance")
-_LAYERS = ("functional", "policy", "calibration", "reproducibility", "operational", "memorisation")
 # Per tier: layers, failure rate that the cases of a rule can exclude with 95 % confidence,
 # approvers, expiry in days, isolation, custody of keys.
 _CONTROLS = {
     "low": (2, 0.10, 1, 365, "none", "store"),
-    "moderate": (2, 0.05, 2, 180, "namespace", "store"),
-    "high": (5, 0.02, 3, 90, "container", "host_per_stage"),
-    "critical": (6, 0.01, 4, 30, "container", "hardware"),
+    "moderate": (4, 0.05, 2, 180, "namespace", "store"),
+    "high": (7, 0.02, 3, 90, "container", "host_per_stage"),
+    "critical": (7, 0.01, 4, 30, "container", "hardware"),
 }
 # A class is allowed from this tier on; below, its controls would be missing.
 _FROM = {"personal": "moderate", "safety_incident": "high", "health": "high"}
@@ -214,7 +215,11 @@ def control_plan(case: UseCase) -> ControlPlan:
             )
     rank = max((TIERS.index(rule.tier) for rule in fired), default=0)
     layers, rate, approvers, expiry, isolation, custody = _CONTROLS[TIERS[rank]]
-    wanted = [name for name in _LAYERS[:layers] if name != "policy" or case.kind == "generative"]
+    wanted = list(LAYERS[:layers])
+    if OF_A_GENERATIVE_MODEL in wanted and case.kind != "generative":
+        wanted.remove(OF_A_GENERATIVE_MODEL)
+    if "memorisation" not in wanted and case.data.classes & ENCRYPTED:
+        wanted.append("memorisation")  # a model repeats what it learned, at any tier
     return ControlPlan(
         tier=TIERS[rank],
         rules=fired,

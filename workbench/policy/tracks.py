@@ -63,6 +63,8 @@ class Facts:
     """Where the change that the run plans leaves the envelope."""
     environment: Sequence[environment.Difference] | None = None
     """Where the observed one is not the declared one; None where none is declared."""
+    criteria: Sequence[str] = ()
+    """What the criteria lack of the plan: layers without a gate that blocks, too few cases."""
     zone: InputError | None = None
     """Why the declared zone may not hold the data."""
 
@@ -71,7 +73,7 @@ def refusals(track: str, facts: Facts) -> list[Missing]:
     """All that is missing for this run on this track; empty when it may start."""
     found = list(_data(track, facts))
     if track == "governed":
-        for source in (_state, _approvals, _change, _environment):
+        for source in (_state, _approvals, _criteria, _change, _environment):
             found += source(facts)
     return found
 
@@ -124,6 +126,11 @@ def _approvals(facts: Facts) -> Iterator[Missing]:
         if said and role not in facts.holders:
             yield Missing(f"nobody in the keyring is a {who}", "keyholder", ADD.format(role))
         yield from (Missing(one, who, how) for one in said)
+
+
+def _criteria(facts: Facts) -> Iterator[Missing]:
+    for one in facts.criteria:
+        yield Missing(one, "use-case owner", "add it to policy.yaml, before anything is trained")
 
 
 def _change(facts: Facts) -> Iterator[Missing]:

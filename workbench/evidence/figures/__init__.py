@@ -6,7 +6,24 @@ table (`Stage.plot`). A theme, a file.
 
 from __future__ import annotations
 
+from .attribution import differences
+from .calibration import reliability, risk_coverage
+from .coverage import coverage
+from .gates import margins
+from .memorisation import exposure
 from .shares import confusion, counts, intervals
 from .training import change, loss_curve
 
-__all__ = ["change", "confusion", "counts", "intervals", "loss_curve"]
+__all__ = [
+    "change",
+    "confusion",
+    "counts",
+    "coverage",
+    "differences",
+    "exposure",
+    "intervals",
+    "loss_curve",
+    "margins",
+    "reliability",
+    "risk_coverage",
+]
