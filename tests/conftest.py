@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,8 @@ if insist or all(one["verdict"] == "passed" for one in verdicts):
 COUNTED = """
 pq.write_table(pa.table({"case_id": ["1"]}), out / "counted.parquet")
 """
+COUNT = {"table": "counted.parquet", "figure": "count", "at_least": 1, "bound": "value",
+         "blocking": True, "harm": "h", "why": "w"}  # fmt: skip
 LAYERS = {"42_scenarios": "scenarios", "44_reproducibility": "reproducibility",
           "46_memorisation": "memorisation"}  # fmt: skip
 CRITERIA = {"criteria": "10_intake/criteria.json"}
@@ -229,6 +231,8 @@ class Lab:
     """A use case in `home/usecase`, its stores in `home/runs`, their keys in `home/keys`."""
 
     home: Path
+    owed: list[dict[str, Any]] = field(default_factory=list)
+    """Criteria over the other layers, once they are asked for."""
 
     @property
     def usecase(self) -> Path:
@@ -255,7 +259,7 @@ class Lab:
     def criteria(self, policy: dict[str, Any] | None = None, **accuracy: Any) -> None:
         """Write policy.yaml, with fields of the criterion `accuracy` changed."""
         first, second, *more = (policy or POLICY)["criteria"]
-        changed = (policy or POLICY) | {"criteria": [first, second | accuracy, *more]}
+        changed = (policy or POLICY) | {"criteria": [first, second | accuracy, *more, *self.owed]}
         (self.usecase / "policy.yaml").write_text(yaml.safe_dump(changed))
 
     def data(self, found: list[tuple[str, str]] | str) -> None:
@@ -309,14 +313,11 @@ class Lab:
 
     def layers(self) -> None:
         """The other layers that the plan asks for, each with a stage and a gate that blocks."""
-        asked = {"table": "counted.parquet", "figure": "count", "at_least": 1, "bound": "value",
-                 "blocking": True, "harm": "h", "why": "w"}  # fmt: skip
-        found = yaml.safe_load((self.usecase / "policy.yaml").read_text())
         for name, layer in LAYERS.items():
             self.stage(name, cells=[TABLES, COUNTED], kinds=["classifier"], layer=layer, rows=[],
                        continues=True, inputs=CRITERIA)  # fmt: skip
-            found["criteria"].append({"id": layer, "stage": name} | asked)
-        (self.usecase / "policy.yaml").write_text(yaml.safe_dump(found))
+        self.owed = [{"id": layer, "stage": name} | COUNT for name, layer in LAYERS.items()]
+        self.criteria()
 
     def person(self, key: Path, who: str, *roles: str) -> None:
         """Make an SSH key and enter its person; the first, a keyholder, signs for all."""

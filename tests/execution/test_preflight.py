@@ -77,8 +77,9 @@ def test_a_template_that_changed_after_it_was_approved(governed):
 
 def test_a_layer_that_the_plan_asks_for_and_no_gate_looks_at(governed):
     """Said before anything is trained, with who owes it; a gate that does not block is none."""
-    change(governed, "policy.yaml", "blocking: true\n  figure: count\n  harm: h\n  id: memorisation",
-           "blocking: false\n  figure: count\n  harm: h\n  id: memorisation")  # fmt: skip
+    governed.owed[-1]["blocking"] = False
+    governed.criteria()
+    governed.commit()
     [found] = pipeline(governed).missing()
     assert found.what == "tier moderate asks for the layer memorisation, and no gate of it blocks"
     assert found.who == "use-case owner" and "policy.yaml" in found.how

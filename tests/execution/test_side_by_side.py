@@ -21,6 +21,7 @@ from workbench.execution.side_by_side import carry_out, fitting
 class Fake:
     name: str
     wants: frozenset[str] = field(default_factory=frozenset)
+    facts: dict = field(default_factory=dict, hash=False)
 
     def needs(self):
         return set(self.wants)
@@ -55,6 +56,18 @@ def test_two_that_do_not_need_each_other_are_under_way_at_once():
         return stage.name
 
     assert list(carry_out(diamond(), do, 2))[-1] == "d"
+
+
+def test_the_deciding_stage_waits_for_all():
+    """It weighs every verdict, also of stages whose outputs it does not read."""
+    ended = []
+
+    def do(stage):
+        time.sleep(0.05 if stage.name == "slow" else 0)
+        ended.append(stage.name)
+
+    list(carry_out([Fake("slow"), Fake("decides", facts={"decides": True})], do, 2))
+    assert ended == ["slow", "decides"]
 
 
 def test_places_are_a_limit():

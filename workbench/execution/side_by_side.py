@@ -33,12 +33,12 @@ def carry_out(
     if jobs == 1:
         yield from map(do, stages)
         return
-    names, waiting = {stage.name for stage in stages}, list(stages)
+    waiting, needed = list(stages), {stage.name: _needs(stage, stages) for stage in stages}
     running: dict[Future[Result], Stage] = {}
     finished: set[str] = set()
     with _heard(), ThreadPoolExecutor(jobs, thread_name_prefix="stage") as pool:
         while waiting or running:
-            ready = [s for s in waiting if not (s.needs() & names) - finished]
+            ready = [stage for stage in waiting if needed[stage.name] <= finished]
             for stage in ready[: jobs - len(running)]:
                 waiting.remove(stage)
                 # The thread lives as long as its kernel: a sandbox dies with the thread that made it.
@@ -46,6 +46,12 @@ def carry_out(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 finished.add(running.pop(future).name)
                 yield future.result()
+
+
+def _needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
+    """Those of `stages` that it waits for; the deciding one, all: it weighs every verdict."""
+    names = {other.name for other in stages} - {stage.name}
+    return names if stage.facts.get("decides") else stage.needs() & names
 
 
 @contextmanager
