@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from workbench.errors import InputError, IntegrityError
 from workbench.execution import causes
 from workbench.record import person
+from workbench.record.statement import build
+from workbench.record.store import Store
 from workbench.record.verify import verify_store
 
 WHY = "two intents share their words in the rows that it learned from"
 
 
+VERDICT = {"stage": "40_functional", "harm": "h", "reason": "r", "threshold": "t", "figure": None}
+VERDICTS = [
+    VERDICT | {"criterion": "accuracy", "verdict": "failed", "blocking": True, "failing": []},
+    VERDICT | {"criterion": "fraud", "verdict": "failed", "blocking": True, "failing": ["F1", "F2"]},
+    VERDICT | {"criterion": "told", "verdict": "insufficient_evidence", "blocking": True, "failing": ["F1"]},
+    VERDICT | {"criterion": "tone", "verdict": "failed", "blocking": False, "failing": ["T1"]},
+    VERDICT | {"criterion": "enough_rows", "verdict": "passed", "blocking": True, "failing": ["r7"]},
+]  # fmt: skip
+
+
+def sealed(store):
+    """A record with these verdicts."""
+    begun = store.begin("40_functional", "somebody")
+    (begun.record / "notebook.ipynb").write_text("{}")
+    return store.publish(begun, build(
+        stage="40_functional", parameters={}, usecase="tiny", track=store.track, outcome="succeeded",
+        started="2026-01-01T00:00:00Z", finished="2026-01-01T00:00:01Z", verdicts=VERDICTS,
+    ))  # fmt: skip
+
+
 @pytest.fixture
 def failed(lab):
-    """(lab, store, record, keys): the accuracy gate asks for more than there is; a keyring."""
+    """(lab, store, record) of the research track."""
+    store = Store.open_or_create(lab.runs / "research", "research")
+    return lab, store, sealed(store)
+
+
+@pytest.fixture
+def governed(lab):
+    """(lab, store, record, keys) of the governed track, with a keyring."""
     keys = lab.declare()
-    lab.criteria(at_least=1.1)
-    told = lab.cli("run", "--until", "40_functional")
-    assert told.code == 0, told.err
-    return lab, lab.store(), lab.record("40_functional"), keys
+    store = lab.store("governed")
+    return lab, store, sealed(store), keys
 
 
 def said(record, **changes):
@@ -28,7 +57,7 @@ def said(record, **changes):
 
 
 def enter(failed, **changes):
-    _, store, record, keys = failed
+    _, store, record, *_ = failed
     given = {"case": "accuracy", "cause": "data", "by": "Vera Validator", "why": WHY,
              "sign_with": None}  # fmt: skip
     return causes.enter(store, record, **given | changes)
@@ -36,60 +65,52 @@ def enter(failed, **changes):
 
 def test_a_cause_is_entered_and_found_again(failed):
     """Record, gate, case, cause, by whom and why; the last one of a case counts."""
-    _, store, record, _ = failed
-    assert causes.explained(store, record) == {("accuracy", "accuracy"): None}
+    _, store, record = failed
+    assert set(causes.explained(store, record).values()) == {None}
     assert enter(failed) == [said(record)]
     enter(failed, cause="reasoning", by="Dora Data")
     assert [one["cause"] for one in causes.of(store, {record.digest})] == ["data", "reasoning"]
-    assert causes.explained(store, record)[("accuracy", "accuracy")]["by"] == "Dora Data"
+    assert causes.explained(store, record)["accuracy", "accuracy"]["by"] == "Dora Data"
     assert causes.of(store, {"0" * 64}) == [] and verify_store(store).ok
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"case": "enough_rows"}, "no such failure"),
-        ({"case": "r0000001"}, "no such failure"),
-        ({"cause": "bad luck"}, "one of four"),
-        ({"by": " "}, "a person and a reason"),
-        ({"why": ""}, "a person and a reason"),
-        ({"why": "x" * 401}, "a person and a reason"),
-        ({"why": "the customer jane.doe@example.org was right"}, "speaks of a person"),
-    ],
-)
-def test_what_is_no_cause_enters_nothing(failed, changes, says):
+def test_every_case_that_blocks_asks_for_one_and_each_gate_that_it_failed_gets_it(failed):
+    """A gate that passed or does not block asks for none; one that names no case is its own."""
+    _, store, record = failed
+    assert list(causes.explained(store, record)) == [
+        ("accuracy", "accuracy"), ("fraud", "F1"), ("fraud", "F2"), ("told", "F1"),
+    ]  # fmt: skip
+    assert [one["gate"] for one in enter(failed, case="F1")] == ["fraud", "told"]
+    left = [place for place, told in causes.explained(store, record).items() if not told]
+    assert left == [("accuracy", "accuracy"), ("fraud", "F2")]
+
+
+NOTHING = [
+    ({"case": "r7"}, "no such failure"),
+    ({"case": "T1"}, "no such failure"),
+    ({"cause": "bad luck"}, "one of four"),
+    ({"by": " "}, "a person and a reason"),
+    ({"why": ""}, "a person and a reason"),
+    ({"why": "x" * 401}, "a person and a reason"),
+    ({"why": "the customer jane.doe@example.org was right"}, "speaks of a person"),
+]
+
+
+def test_what_is_no_cause_enters_nothing(failed):
     """A case that did not fail, an unknown cause, nobody, no reason, or words about a person."""
-    with pytest.raises(InputError, match=says):
-        enter(failed, **changes)
+    for changes, says in NOTHING:
+        with pytest.raises(InputError, match=says):
+            enter(failed, **changes)
     assert failed[1].ledger.entries("cause") == []
-
-
-def test_a_signed_cause_is_its_signers(failed):
-    """Another person's key is refused, and so is one that is in no keyring."""
-    lab, _, record, keys = failed
-    governed = lab.store("governed")
-    lab.person(keys / "Eva", "Eva Expert", "model_validator")
-    signed = said(record, by="Eva Expert")
-    ring = governed.keyring()
-    assert person.sign_as("Eva Expert", signed, causes.NAMESPACE, keys / "Eva", ring)
-    with pytest.raises(InputError, match="another person's"):
-        person.sign_as("Eva Expert", signed, causes.NAMESPACE, keys / "Vera", ring)
-    with pytest.raises(IntegrityError, match="before there was a keyring|not in the keyring"):
-        enter(failed, sign_with=keys / "Vera")  # the research store has no keyring
 
 
 @pytest.mark.parametrize(
     "forged",
-    [
-        {"case": "r0000001"},
-        {"gate": "enough_rows", "case": "enough_rows"},
-        {"cause": "sabotage"},
-        {"why": "call jane.doe@example.org"},
-    ],
+    [{"case": "r7"}, {"gate": "fraud"}, {"cause": "luck"}, {"why": "jane.doe@example.org"}],
 )
 def test_a_forged_entry_is_named(failed, forged):
     """Whoever writes past the verb: the entry is named, and no cause of that record is told."""
-    _, store, record, _ = failed
+    _, store, record = failed
     enter(failed)
     store.ledger.append("cause", {"statement": said(record, **forged)})
     with pytest.raises(IntegrityError, match="does not count") as refused:
@@ -97,55 +118,51 @@ def test_a_forged_entry_is_named(failed, forged):
     assert "ledger entry" in str(refused.value.where)
 
 
-def test_on_the_governed_track_it_is_signed(failed, monkeypatch):
-    """No signature, no entry; an entry without one, or with another's, does not count."""
-    lab, _, record, keys = failed
-    governed = lab.store("governed")
-    monkeypatch.setattr(type(governed), "records", lambda self, stage=None: [record])
-    failed = lab, governed, record, keys
+def test_on_the_governed_track_it_is_signed_by_whom_it_names(governed, tmp_path):
+    """No signature, another person's key or one in no keyring: nothing is entered."""
+    _, store, record, keys = governed
     with pytest.raises(InputError, match="is signed"):
-        enter(failed)
-    enter(failed, sign_with=keys / "Vera")
-    assert [one["by"] for one in causes.of(governed, {record.digest})] == ["Vera Validator"]
-    (entry,) = governed.ledger.entries("cause")
-    stolen = entry.body["envelope"] | {"statement": said(record, cause="unknown")}
-    for body in ({"statement": said(record)}, {"envelope": stolen}):
-        governed.ledger.append("cause", body)
-        with pytest.raises(IntegrityError, match="does not count"):
-            causes.of(governed, {record.digest})
-        monkeypatch.setattr(governed.ledger.__class__, "entries", without_last(governed))
+        enter(governed)
+    with pytest.raises(InputError, match="another person's"):
+        enter(governed, sign_with=keys / "Olga")
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "stranger")]
+    subprocess.run(words, check=True)
+    with pytest.raises(IntegrityError, match="not in the keyring"):
+        enter(governed, sign_with=tmp_path / "stranger")
+    assert store.ledger.entries("cause") == []
+    assert enter(governed, sign_with=keys / "Vera") == [said(record)]
+    assert causes.of(store, {record.digest}) == [said(record)] and verify_store(store).ok
 
 
-def without_last(store):
-    """Ledger entries but the last one: each forgery stands alone."""
-    whole = type(store.ledger).entries
-    count = len(store.ledger.entries())
-
-    def entries(self, kind=None):
-        return [e for e in whole(self, kind) if e.index != count - 1]
-
-    return entries
+@pytest.mark.parametrize("how", ["unsigned", "changed", "by another"])
+def test_a_governed_entry_without_its_signature_does_not_count(governed, how):
+    """Left out, made over other words, or in another person's name."""
+    _, store, record, keys = governed
+    enter(governed, sign_with=keys / "Vera")
+    envelope = store.ledger.entries("cause")[0].body["envelope"]
+    body = {"statement": said(record)}
+    if how == "changed":
+        body = {"envelope": envelope | {"statement": said(record, cause="unknown")}}
+    if how == "by another":
+        named = said(record, by="Olga Owner")
+        body = {"envelope": person.sign(named, causes.NAMESPACE, keys / "Vera")}
+    store.ledger.append("cause", body)
+    with pytest.raises(IntegrityError, match="does not count"):
+        causes.of(store, {record.digest})
 
 
 def test_the_verb_lists_what_is_open_and_enters_a_cause(failed):
-    """Open failures by gate and case; afterwards none, and `show` counts them. No row's text."""
-    lab, _, record, _ = failed
+    """Open failures by gate and case; `show` counts those that have a cause."""
+    lab, _, record = failed
     told = lab.cli("cause", record.id)
-    assert told.code == 0 and "accuracy" in told.out
-    assert "1 of 1 blocking failures have no cause yet." in told.out
-    assert "0 of 1 blocking failures have a cause" in lab.cli("show", record.id).out
-    told = lab.cli("cause", record.id, "--case", "accuracy", "--cause", "data", "--by", "Vera",
+    assert told.code == 0 and "4 of 4 blocking failures have no cause yet." in told.out
+    assert "0 of 4 blocking failures have a cause" in lab.cli("show", record.id).out
+    told = lab.cli("cause", record.id, "--case", "F1", "--cause", "data", "--by", "Vera",
                    "--why", WHY)  # fmt: skip
-    assert told.code == 0 and "✓ accuracy: data, said by Vera." in told.out
-    assert lab.cli("cause", record.id, "--json").json == []
-    assert "1 of 1 blocking failures have a cause" in lab.cli("show", record.id).out
-    assert lab.plaintext() == []
-
-
-def test_a_record_without_failures_asks_for_nothing(done):
-    """All gates passed: an empty list, and no word in `show`."""
-    record = done.record("40_functional")
-    assert done.cli("cause", record.id, "--json").json == []
-    assert "have a cause" not in done.cli("show", record.id).out
-    told = done.cli("cause", record.id, "--case", "accuracy", "--cause", "data")
+    assert told.code == 0 and "✓ F1: data, said by Vera." in told.out
+    assert lab.cli("cause", record.id, "--json").json == [
+        {"gate": "accuracy", "case": "accuracy"}, {"gate": "fraud", "case": "F2"},
+    ]  # fmt: skip
+    assert "2 of 4 blocking failures have a cause" in lab.cli("show", record.id).out
+    told = lab.cli("cause", record.id, "--case", "r7", "--cause", "data", "--by", "V", "--why", "w")
     assert told.code == 1 and "no such failure" in told.err

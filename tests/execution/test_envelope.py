@@ -419,7 +419,10 @@ def test_each_method_is_told_by_the_files_that_the_trainers_write(tmp_path, meth
     assert envelope.contradictions(envelope.stated(run.adapter), seen) == []
 
 
-@pytest.mark.parametrize("pack", ["card-support", "intent-routing"])
+PACKS = ["card-support", "intent-routing", "patient-messages", "traffic-scenes"]
+
+
+@pytest.mark.parametrize("pack", PACKS)
 def test_a_packs_envelope_names_every_parameter_of_the_shipped_stage(tmp_path, pack):
     """A parameter that is added to the notebook has to be bounded, or be one of the machine."""
     shutil.copytree(PACK.parent / pack, tmp_path / pack)

@@ -10,6 +10,8 @@ from workbench.errors import InputError, IntegrityError
 from workbench.execution import base_source, inputs
 from workbench.execution.project import Project
 from workbench.execution.stages import Source, Stage
+from workbench.record.statement import ResourceDescriptor, build
+from workbench.record.store import Record, Store
 
 
 def resolve(lab, records=None, **sources):
@@ -129,3 +131,68 @@ def test_a_look_is_a_property_of_the_declaration(done):
     item = inputs.from_record("t", Source("20_dataset", "train.parquet"), done.record("20_dataset"))
     assert not item.locked and "locked" not in item.dependencies()[0].annotations
     assert replace(item, locked=True).dependencies()[0].annotations["locked"]
+
+
+def candidate(store, stage: str = "50_candidate", usecase: str = "tiny", **inputs) -> Record:
+    """A sealed record with files as outputs, that read these records; a candidate is frozen."""
+    begun = store.begin(stage, "somebody")
+    (begun.record / "outputs").mkdir()
+    (begun.record / "outputs" / "made.json").write_text(begun.id)
+    given = [ResourceDescriptor(name="n", digest={"sha256": "0" * 64}, uri="record:x", annotations={
+        "input": name, "record": record.digest} | ({"previous": "y"} if name == "old" else {}))
+        for name, record in inputs.items()]  # fmt: skip
+    record = store.publish(begun, build(
+        stage=stage, parameters={}, usecase=usecase, track="research", outcome="succeeded",
+        started="2026-01-01T00:00:00Z", finished="2026-01-01T00:00:01Z", inputs=given,
+    ))  # fmt: skip
+    if stage == "50_candidate":
+        store.ledger.append("candidate", {"record": record.digest})
+    return record
+
+
+def test_the_candidate_before_is_the_newest_other_one_that_was_frozen(lab):
+    """Of this use case; without one the input is left out, also where it is not marked optional."""
+    store, source = (
+        Store.open_or_create(lab.runs / "research", "research"),
+        "previous:30_adapt/made.json",
+    )
+    first, second, third = (candidate(store, "30_adapt") for _ in range(3))
+    assert resolve(lab, {"30_adapt": first}, before=source) == {}
+    candidate(store, adapter=first)
+    assert resolve(lab, {"30_adapt": first}, before=source) == {}
+    attributed = candidate(store, "47_attribution", adapter=second, old=first)
+    candidate(store, adapter=second, layer=attributed)
+    candidate(store, usecase="other", adapter=third)
+    found = resolve(lab, {"30_adapt": third}, before=source)["before"]
+    assert found.record == second.digest and found.previous
+    assert found.dependencies()[0].annotations["previous"]
+    assert resolve(lab, {"30_adapt": second}, before=source)["before"].record == first.digest
+    assert resolve(lab, {"30_adapt": third}, before="previous:30_adapt/gone.json") == {}
+    assert not Source.parse(source).from_stage
+    assert Stage(None, {"stage": "99_x", "inputs": {"before": source}}).needs() == set()
+
+
+def test_a_candidate_before_that_was_changed_is_refused(lab):
+    """What is compared with must verify as what is built on."""
+    store = Store.open_or_create(lab.runs / "research", "research")
+    record = candidate(store, "30_adapt")
+    candidate(store, adapter=record)
+    path = record.path / "outputs" / "made.json"
+    path.chmod(0o644)
+    path.write_text("another")
+    with pytest.raises(IntegrityError, match="earlier candidate does not verify"):
+        resolve(lab, before="previous:30_adapt/made.json")
+
+
+def test_rows_of_the_candidate_before_under_another_key_are_left_out(done):
+    """One run, one key: the rows of another snapshot are told as not there."""
+    record, here = done.record("20_dataset"), {"30_adapt": done.record("30_adapt")}
+    store, source = done.store(), "previous:20_dataset/train.parquet"
+    found = resolve(done, here, before=source, data="usecase:data")
+    assert (
+        found["before"].snapshot == found["data"].snapshot
+        and found["before"].record == record.digest
+    )
+    (done.usecase / "data" / "messages.csv").write_text("message,intent\nother,cards\n")
+    assert set(resolve(done, here, before=source, data="usecase:data")) == {"data"}
+    assert store.cipher.exists(found["before"].snapshot)

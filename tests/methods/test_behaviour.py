@@ -151,17 +151,22 @@ def test_known_replies_of_the_base_are_taken_over(stage, staged, monkeypatch, tm
     """Only when every case is among them; the candidate always answers anew."""
     asked = []
 
-    def answers(stage, items, model, **options):
-        asked.append(model)
+    def answers(stage, items, models, **options):
+        asked.extend(models)
         said = {"queue": "card", "person": "yes", "reason": "R1", "reply": "Hello."}
-        return items.assign(model=model, **said)
+        more = {"p_person_yes": 0.75, "p_person_no": 0.25, "tokens": 9, "tokens_out": 2}
+        each = [items.assign(model=model, seconds=0.1, **said, **more) for model in models]
+        return pd.concat(each, ignore_index=True)
 
     monkeypatch.setattr(behaviour, "answers_of", answers)
     stage(files={"a.yaml": LIBRARY})
-    inputs = {"cases": tmp_path / "cases"}
+    policy = {"version": 1, "rules": [{**RULE, "cases": "cases/a.yaml"}]}
+    inputs = {"cases": tmp_path / "cases", "criteria": policy}
     options = {"limit": 0, "reply_tokens": 4, "batch_size": 2, "threads": 1}
     known = behaviour.answer(staged("41_policy", inputs), **options)
-    assert asked == ["base", "candidate"] and list(known) == behaviour.COLUMNS
+    assert asked == ["base", "candidate"]
+    assert list(known) == [*behaviour.COLUMNS, *behaviour.MORE, "verdict", "because"]
+    assert set(known["verdict"]) == {"pass"} and known["scores"][0] == [0.75, 0.25]
     base = known[known["model"] == "base"]
     behaviour.answer(staged("41_policy", {**inputs, "base_replies": base}), **options)
     assert asked[2:] == ["candidate"]

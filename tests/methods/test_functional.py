@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pandas as pd
 import pytest
 
+from workbench.errors import InputError
 from workbench.methods.evaluate import functional
 from workbench.policy import figures
 
@@ -36,29 +38,46 @@ def table(base: list[str], candidate: list[str], expected: list[str], **more) ->
 CASES = table(list("aabb"), list("abbb"), list("abbb"), subgroup=["x", "x|y", "y", "untagged"])
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    """Which models were asked; they answer `card` to everything."""
-    seen = []
+class Says:
+    """A task whose models answer `card` to everything."""
 
-    def answer(base, folder, items, **options):
-        seen.append(folder.name)
-        return items.drop(columns="label").assign(
-            expected=items["label"], predicted="card", confidence=0.9
+    needed = frozenset({"case_id", "text", "label"})
+
+    def __init__(self, models):
+        self.models = dict.fromkeys(models)
+
+    def read(self, items):
+        return [[0] * len(text) for text in items["text"]]
+
+    def answer(self, model, rows):
+        return pd.DataFrame(
+            {"predicted": "card", "p_card": 0.9, "p_fees": 0.1, "tokens": 3, "tokens_out": 0},
+            index=range(len(rows)),
         )
 
-    monkeypatch.setattr(functional, "classifier_cases", answer)
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Which models were asked."""
+    seen = []
+
+    def task(stage, facts, models, threads, dtype):
+        seen.extend(models)
+        return Says(models), [("label", "label", "predicted", "p_")]
+
+    monkeypatch.setattr(functional, "_task", task)
     return seen
 
 
 @pytest.fixture
 def stage(staged, tmp_path):
-    def prepare(**more):
+    def prepare(masked=False, key=None, **more):
         folders = {name: tmp_path / name for name in ("base", "adapter", "reference")}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
         facts = {"kind": "classifier", "text": "text", "label": "intent"}
-        return staged("40_functional", {"locked": ROWS, "facts": facts, **folders, **more})
+        inputs = {"locked": ROWS, "facts": facts, **folders, **more}
+        return staged("40_functional", inputs, masked=masked, key=key)
 
     return prepare
 
@@ -69,8 +88,9 @@ OPTIONS = {"batch_size": 8, "threads": 1}
 def test_both_models_answer_the_same_rows(stage, asked):
     """One row a case and model, with what was expected and the tags of the row."""
     cases = functional.answer(stage(), limit=0, **OPTIONS)
-    assert asked == ["reference", "adapter"]
-    assert list(cases) == functional.COLUMNS
+    assert asked == ["base", "candidate"]
+    assert list(cases) == functional.COLUMNS + functional.SCORES + functional.MORE
+    assert cases["expected"].tolist() == ["card", "card", "fees", "fees"] * 2
     assert cases.groupby("model")["case_id"].agg(list).to_dict() == {
         model: ["r1", "r2", "r3", "r4"] for model in ("base", "candidate")
     }
@@ -83,10 +103,50 @@ def test_known_answers_of_the_base_are_taken_over(stage, asked):
     known = known[known["model"] == "base"].assign(predicted="fees")
     asked.clear()
     cases = functional.answer(stage(base_cases=known), limit=2, **OPTIONS)
-    assert asked == ["adapter"]
+    assert asked == ["candidate"]
     assert cases[cases["model"] == "base"]["predicted"].tolist() == ["fees", "fees"]
     functional.answer(stage(base_cases=known.head(2)), limit=0, **OPTIONS)
-    assert asked == ["adapter", "reference", "adapter"]
+    assert asked == ["candidate", "base", "candidate"]
+
+
+def test_answers_in_another_arithmetic_are_not_taken_over(stage, asked, capsys):
+    """They were computed by another rule; and a run in bfloat16 says what it is good for."""
+    known = functional.answer(stage(), limit=0, **OPTIONS)
+    functional.answer(stage(base_cases=known), limit=0, dtype="bfloat16", **OPTIONS)
+    assert asked == ["base", "candidate"] * 2
+    assert "depends on the batch" in capsys.readouterr().out
+
+
+def test_a_model_can_be_asked_about_any_rows(stage, asked):
+    """The form that other stages read: every label's probability, and the set by name."""
+    found = functional.ask(stage(), ROWS, "candidate", split="dev", **OPTIONS)
+    assert asked == ["candidate"] and set(found["set"]) == {"dev"}
+    assert list(found) == functional.COLUMNS + functional.SCORES
+    assert found["labels"][0] == ["card", "fees"] and found["probabilities"][0] == [0.9, 0.1]
+
+
+def test_what_it_took_stands_apart(stage, asked):
+    """A replay takes another time; its tables of cases must be the same bytes all the same."""
+    one = stage()
+    cases = functional.answer(one, limit=0, **OPTIONS)
+    timings = pd.read_parquet(one.outputs / "timings.parquet")
+    assert list(timings) == functional.TIMINGS and len(timings) == 8
+    assert "seconds" not in cases
+
+
+def test_digests_of_messages_of_persons_are_keyed(stage, asked):
+    """A short message could be guessed from its plain digest."""
+    plain = functional.answer(stage(), limit=0, **OPTIONS)
+    keyed = functional.answer(stage(masked=True, key="00" * 32), limit=0, **OPTIONS)
+    assert plain["prompt_digest"][0] == hashlib.sha256(b"a").hexdigest()
+    for column in ("prompt_digest", "output_digest"):
+        assert not set(plain[column]) & set(keyed[column])
+
+
+def test_a_row_that_comes_twice_is_refused(stage, asked):
+    """Its answers could not be told apart."""
+    with pytest.raises(InputError, match="twice"):
+        functional.answer(stage(locked=pd.concat([ROWS, ROWS])), limit=0, **OPTIONS)
 
 
 def test_tags_may_be_a_list_joined_text_or_nothing(stage, asked):
@@ -155,7 +215,12 @@ def test_shuffled_expectations_bring_the_figure_down():
 def test_what_the_gates_read_is_the_whole_table(staged):
     """And the base's share of it apart, to be taken over by a later run."""
     stage = staged("40_functional")
-    functional.write(stage, CASES)
+    scored = CASES.assign(labels=[["a", "b"]] * 8, probabilities=[[0.5, 0.5]] * 8)
+    functional.write(stage, scored)
     assert len(pd.read_parquet(stage.outputs / "cases.parquet")) == 8
+    assert set(pd.read_parquet(stage.outputs / "probabilities.parquet")["model"]) == {
+        "base",
+        "candidate",
+    }
     assert set(pd.read_parquet(stage.outputs / functional.BASE_TABLE)["model"]) == {"base"}
     assert functional.counts(CASES).loc["base", "label"] == 4

@@ -30,7 +30,7 @@ from workbench.policy.usecase import UseCase
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKS = ROOT / "templates" / "usecases"
-NAMES = ("card-support", "intent-routing")
+NAMES = ("card-support", "intent-routing", "patient-messages", "traffic-scenes")
 SPEC = importlib.util.spec_from_file_location("drawn", ROOT / "tools" / "measures" / "envelope.py")
 campaign = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(campaign)
@@ -70,7 +70,7 @@ def test_drawn_runs_are_decided_field_by_field(pack, seeds):
     """Every mutated run is refused by exactly the field that was moved one step out, over all kinds
     of fields; every run drawn inside, at the bounds too, is accepted."""
     found = campaign.counts(pack, range(seeds))
-    assert found == {"fields": 20, "refused": seeds, "accepted": seeds, "n": seeds}
+    assert found == {"fields": 21, "refused": seeds, "accepted": seeds, "n": seeds}
 
 
 @pytest.mark.parametrize("pack", NAMES)
@@ -329,4 +329,6 @@ def test_a_packs_ranges_are_not_absurdly_wide(pack):
         if bound.at_most and bound.at_least:
             assert bound.at_most / bound.at_least <= 100, name
     assert allowed.trainable_share.at_most <= 0.1
-    assert not {"health", "safety_incident"} & set(allowed.data_classes.one_of)
+    case = UseCase.parse(yaml.safe_load((PACKS / pack / "usecase.yaml").read_text("utf-8")))
+    undeclared = {"health", "safety_incident"} - set(map(str, case.data.classes))
+    assert not undeclared & set(allowed.data_classes.one_of)

@@ -124,9 +124,108 @@ def test_looks_spend_the_error():
     assert s.for_looks(0.95, 5) == pytest.approx(0.99)
 
 
-def test_paired_cases_by_hand():
-    """(1.960 + 0.842)² x 0.1 / 0.02², rounded up."""
-    assert s.paired_cases(0.1, 0.02) == 1963
+LITTERS = {
+    "control": "13/13 12/12 9/9 9/9 8/8 8/8 12/13 11/12 9/10 9/10 8/9 11/13 4/5 5/7 7/10 7/10",
+    "treated": "12/12 11/11 10/10 9/9 10/11 9/10 9/10 8/9 8/9 4/5 7/9 4/7 5/10 3/6 3/10 0/7",
+}
+"""Pups that survived of each litter: Weil 1970, Food and Cosmetics Toxicology 8:177."""
+
+
+def litters(group: str) -> dict[str, list[bool]]:
+    counts = [tuple(map(int, one.split("/"))) for one in LITTERS[group].split()]
+    return {str(i): [True] * k + [False] * (n - k) for i, (k, n) in enumerate(counts)}
+
+
+@pytest.mark.parametrize(
+    ("group", "share", "effect"), [("control", 0.899, 1.23), ("treated", 0.772, 3.95)]
+)
+def test_design_effect_is_that_of_cluster_robust_errors(group, share, effect):
+    """On the litters with which Rao and Scott 1992 show it; statsmodels' robust variance, whose
+    small-sample factor has (n - 1)/(n - k) in it, gives the same."""
+    import statsmodels.api as sm
+
+    found = litters(group)
+    hits = [float(hit) for one in found.values() for hit in one]
+    names = [int(name) for name, one in found.items() for _ in one]
+    totals, sizes = [sum(one) for one in found.values()], [len(one) for one in found.values()]
+    p = np.mean(hits)
+    ours = s.design_effect(totals, sizes, p * (1 - p))
+    fit = sm.OLS(hits, np.ones(len(hits))).fit(cov_type="cluster", cov_kwds={"groups": names})
+    assert (p, ours) == pytest.approx((share, effect), abs=5e-3)
+    assert ours == pytest.approx(fit.bse[0] ** 2 * len(hits) / (p * (1 - p)))
+
+
+def test_a_clustered_share_is_korn_and_graubards():
+    """By hand from their formula: n over the effect, times (t at n - 1 over t at clusters - 1)²."""
+    from scipy.stats import t
+
+    value, low, high = s.clustered_share(litters("treated"))
+    n = 145 / 3.9528606 * (t.ppf(0.975, 144) / t.ppf(0.975, 15)) ** 2
+    assert value == 112 / 145
+    assert (low, high) == pytest.approx(tuple(s.clopper_pearson(value * n, n)), abs=1e-6)
+
+
+def test_families_without_a_failure_count_as_families():
+    """300 cases in 50 families, none failed: shown for 50, not for 300; and one failure more never
+    makes the bound better."""
+    families = {str(i): [True] * 6 for i in range(50)}
+    assert s.clustered_share(families).low == s.clopper_pearson(50, 50).low
+    lows = [s.clustered_share(families).low]
+    for i in range(6):
+        families[str(i)] = [False] + [True] * 5
+        lows.append(s.clustered_share(families).low)
+    assert lows == sorted(lows, reverse=True)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.95])
+def test_a_clustered_interval_covers_where_the_plain_one_does_not(share):
+    """400 simulated sets, 40 families of 6 that mostly do the same (beta-binomial, ICC 0.5)."""
+    rng, covered, plain = np.random.default_rng(3), 0, 0
+    for _ in range(400):
+        rates = rng.beta(share, 1 - share, size=40)
+        hits = rng.random((40, 6)) < rates[:, None]
+        _, low, high = s.clustered_share({str(i): list(row) for i, row in enumerate(hits)})
+        covered += low <= share <= high
+        low, high = s.clopper_pearson(int(hits.sum()), hits.size)
+        plain += low <= share <= high
+    assert covered / 400 >= 0.93 > 0.9 > plain / 400
+
+
+def test_a_clustered_difference_is_tangos_where_families_are_single():
+    """Singletons have no design effect, so only Student's tails widen it, by a hair."""
+    pairs = [1] * 6 + [-1] * 16 + [0] * 139
+    value, low, high = s.clustered_difference({str(i): [pair] for i, pair in enumerate(pairs)})
+    assert value == pytest.approx(-10 / 161)
+    assert (low, high) == pytest.approx(tuple(s.tango(6, 16, 161)), abs=2e-3)
+
+
+def test_a_clustered_difference_covers():
+    """300 simulated comparisons of equal models whose families change as one."""
+    rng, covered, plain = np.random.default_rng(4), 0, 0
+    for _ in range(300):
+        families = rng.choice([-1, 0, 1], size=40, p=[0.1, 0.8, 0.1])
+        pairs = families[:, None] * (rng.random((40, 5)) < 0.8)
+        _, low, high = s.clustered_difference({str(i): row.tolist() for i, row in enumerate(pairs)})
+        covered += low <= 0 <= high
+        low, high = s.tango(int((pairs == 1).sum()), int((pairs == -1).sum()), pairs.size)
+        plain += low <= 0 <= high
+    assert covered / 300 >= 0.93 > 0.9 > plain / 300
+
+
+def test_holm_by_hand():
+    """The smallest times 4, the next times 3, and never below the one before (Holm 1979)."""
+    assert s.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert s.holm([]) == []
+
+
+def test_blocking_gates_need_no_correction_for_each_other():
+    """Intersection-union: a model that truly misses one of ten gates, and is perfect at the rest,
+    passes them all in 5 % at most; nine gates more do not add to it."""
+    rng, level = np.random.default_rng(5), 0.90
+    missed = rng.binomial(59, 0.95, size=4000)
+    passed = [s.clopper_pearson(int(k), 59, level).low >= 0.95 for k in missed]
+    assert np.mean(passed) <= s.release_error([level] * 10) + 0.01
+    assert s.release_error([0.95, 0.90, 0.99]) == pytest.approx(0.05)
 
 
 def test_macro_f1_agrees_with_scikit_learn():
@@ -198,7 +297,12 @@ def test_macro_f1_interval_covers_about_its_level():
         lambda: s.zero_failure_cases(0),
         lambda: s.zero_failure_upper(0),
         lambda: s.for_looks(0.95, 0),
-        lambda: s.paired_cases(0.1, 0),
+        lambda: s.release_error([]),
+        lambda: s.release_error([5]),
+        lambda: s.clustered_share({}),
+        lambda: s.clustered_share({"a": [True]}),
+        lambda: s.clustered_share({"a": [True], "b": []}),
+        lambda: s.clustered_difference({"a": [1]}),
         lambda: s.macro_f1([], []),
         lambda: s.macro_f1(["a"], ["a", "b"]),
     ],

@@ -1,6 +1,6 @@
 """The command line: verbs only. Parse, call, print, exit code. `jupyter workbench` is the same."""
 
-from . import approvals, data, lifecycle, people, records, replay
+from . import approvals, causes, data, lifecycle, people, records, replay
 from .program import main
 
-__all__ = ["approvals", "data", "lifecycle", "main", "people", "records", "replay"]
+__all__ = ["approvals", "causes", "data", "lifecycle", "main", "people", "records", "replay"]

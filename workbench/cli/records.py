@@ -49,11 +49,15 @@ def show(store: Any, ref: str, row: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(record.statement.data()))
     else:
+        from ..execution.causes import explained
         from ..execution.promote import asked
         from .approvals import owed
 
         place = click.get_current_context().params["usecase"]
         tables.console().print(tables.show(record))
+        if failed := explained(store, record):
+            click.echo(f"{sum(map(bool, failed.values()))} of {len(failed)} blocking failures have "
+                       f"a cause: workbench cause {record.id}")  # fmt: skip
         if missing := asked(place.resolve(), record):
             click.echo(f"\nThe governed track would still ask:\n{owed(missing, place)}")
 

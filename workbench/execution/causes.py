@@ -31,14 +31,10 @@ def enter(
         causes.check(one, verdicts)
     if store.track == "governed" and not sign_with:
         raise InputError("On the governed track a cause is signed.", next_step="--sign-with KEY")
-    ring = store.keyring()
-    bodies = [
-        {"envelope": person.sign_as(by, one, NAMESPACE, sign_with, ring)}
-        if sign_with
-        else {"statement": one}
-        for one in said
-    ]
-    for body in bodies:
+    for one in said:
+        body = {"statement": one}
+        if sign_with:
+            body = {"envelope": person.sign_as(by, one, NAMESPACE, sign_with, store.keyring())}
         store.ledger.append(KIND, body)
     return said
 

@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from ..errors import InputError
-from ..policy import tiers
+from ..policy import power, tiers
 from ..policy.criteria import Policy
 from ..policy.statistics import zero_failure_upper
 from ..policy.tiers import ControlPlan
@@ -160,6 +160,16 @@ def policy_rules(policy: Policy) -> pd.DataFrame:
     ]
     names = ["rule", "says", "scorer", "asked", "blocks", "probes"]
     return pd.DataFrame(rows, columns=names).set_index("rule")
+
+
+def power_of(policy: Policy) -> pd.DataFrame:
+    """One row a gate: what its least number of cases can show; empty where it is no estimate."""
+    names = {"n": "cases", "misses": "misses borne", "stops": "failure rate stopped",
+             "truth": "if truly", "chance": "chance to pass", "wants": "truth that passes 4 in 5"}  # fmt: skip
+    shown = pd.DataFrame(power.of(policy)).set_index("gate").rename(columns=names)
+    return shown.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value).replace(
+        "nan", ""
+    )
 
 
 def barred_variant(usecase: UseCase) -> str:

@@ -7,6 +7,8 @@ decides anything: the engine computes the verdicts again from the files that thi
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from collections.abc import Iterable
 from functools import cached_property
@@ -61,6 +63,13 @@ class Stage:
     def key(self) -> bytes:
         """For pseudonyms and digests of rows: a secret of this snapshot, forgotten with it."""
         return bytes.fromhex(self.facts["key"])
+
+    def digest_of(self, text: str) -> str:
+        """SHA-256 of a text in hex; keyed where it could speak of persons, so that none is guessed."""
+        data = text.encode()
+        if self.masked:
+            return hmac.new(self.key, data, "sha256").hexdigest()
+        return hashlib.sha256(data).hexdigest()
 
     @property
     def checkpoints(self) -> Path | None:

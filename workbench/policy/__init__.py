@@ -8,6 +8,7 @@ tiers       risk tier and control plan, by numbered rules
 statistics  intervals and tests, each with its source
 figures     rows -> one figure with interval and n
 scorers/    one case -> pass, fail or unscored
+scenarios   libraries of hard situations -> what a run's rows are worth
 gates       figures against criteria -> passed, failed, insufficient_evidence, not_evaluated
 tracks      what a governed run refuses before it starts
 """

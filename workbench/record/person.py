@@ -27,6 +27,7 @@ NAMESPACES = tuple(
     for act in (
         "accept",
         "approve",
+        "cause",
         "classify",
         "finding",
         "forget",

@@ -16,6 +16,7 @@ from ...evidence import figures
 from ...policy.domain import leaves
 from ...policy.envelope import Bound, Envelope
 from ..stage import Stage
+from . import canaries
 from .adaptation import Options, options_table, rows_for
 from .base import base_facts, load_tokenizer
 from .causal import CausalOptions
@@ -87,6 +88,8 @@ def cost(stage: Stage, trained: dict[str, Any], options: Options, rows: int = 0)
     """Rows, tokens, steps, and the operations that they come to by Kaplan's rule."""
     table = rows_for(stage, "train")
     table = table.head(rows) if rows else table
+    drawn = canaries.of(stage)
+    table = table if drawn is None else canaries.among(table, drawn)
     tokenizer, texts = load_tokenizer(stage.input("base")), table["text"]
     if isinstance(options, CausalOptions):
         pairs = rows_to_learn(tokenizer, table, Form.of(stage.read_json("facts")))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ...errors import InputError
 from ..stage import Stage
-from . import causal, classifier
+from . import canaries, causal, classifier
 from .base import load_tokenizer
 from .form import Form, rows_to_learn
 from .options import CausalOptions, ClassifierOptions, checked
@@ -56,24 +57,40 @@ def rows_for(stage: Stage, name: str) -> pd.DataFrame:
     return table.rename(columns={facts["text"]: "text", facts["label"]: target})
 
 
-def train(stage: Stage, options: Options, *, rows: int = 0) -> dict[str, Any]:
+def train(
+    stage: Stage, options: Options, *, rows: int = 0, canary_count: int = 0
+) -> dict[str, Any]:
     """Train the adapter into the outputs; for a classifier also the reference.
 
-    `rows` > 0 uses the first so many training rows (of a set whose order the split fixed).
+    `rows` > 0 uses the first so many training rows (of a set whose order the split fixed), to which
+    so many canaries are added; these and their controls are written down.
     Returns history (a row an epoch), chosen, trainable, and resumed: the step at which a killed
     training was taken up again, or None. Time is in none of them, so that the sealed outputs of
     a replay are the same.
     """
-    train, dev = rows_for(stage, "train"), rows_for(stage, "dev")
+    train = rows_for(stage, "train")
     train = train.head(rows) if rows else train
-    base, out, kept = stage.input("base"), stage.output("adapter"), stage.checkpoints
+    stage.write_json("options.json", {"options": options.model_dump(mode="json"), "rows": rows})
+    if canary_count:
+        facts, labels = stage.read_json("facts"), stage.read_json("labels")
+        drawn = canaries.draw(canary_count, options.seed, facts, train, labels)
+        stage.write_table(canaries.TABLE, drawn)
+        train = canaries.among(train, drawn)
+    return fit(stage, train, options, stage.output("adapter"), stage.checkpoints)
+
+
+def fit(
+    stage: Stage, train: pd.DataFrame, options: Options, out: Path, checkpoints: Path | None = None
+) -> dict[str, Any]:
+    """Train on these rows into `out`, a classifier's reference beside it; choices on the dev rows."""
+    base, dev, kept = stage.input("base"), rows_for(stage, "dev"), {"checkpoints": checkpoints}
     if isinstance(options, CausalOptions):
         form, tokenizer = Form.of(stage.read_json("facts")), load_tokenizer(base)
         sets = (rows_to_learn(tokenizer, part, form) for part in (train, dev))
-        return causal.train_causal(base, *sets, options, out, Progress(), checkpoints=kept)
-    places = {"reference": stage.output("reference"), "checkpoints": kept}
+        return causal.train_causal(base, *sets, options, out, Progress(), **kept)
+    kept["reference"] = out.with_name("reference")
     labels = stage.read_json("labels")
-    return classifier.train_classifier(base, train, dev, labels, options, out, Progress(), **places)
+    return classifier.train_classifier(base, train, dev, labels, options, out, Progress(), **kept)
 
 
 class Progress:

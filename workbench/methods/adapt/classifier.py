@@ -74,6 +74,12 @@ def logits(
 ) -> torch.Tensor:
     """(n, k) outputs of the head. InputError when it was fitted on another base."""
     training.deterministic(0, threads)
+    encoder, head, _ = opened(base, adapter)
+    return head(encoder.encode(encoder.tokens(texts), batch_size))
+
+
+def opened(base: Path, adapter: Path) -> tuple[Encoder, torch.nn.Linear, dict]:
+    """Encoder, head and settings of an adapter or a reference. InputError for another base."""
     head, settings = load_head(adapter)
     encoder = Encoder(Path(base), settings["max_length"])
     if settings["base"] != encoder.digest:
@@ -85,7 +91,7 @@ def logits(
         )
     if settings["method"] != PROBE:
         encoder.load(Path(adapter))
-    return head(encoder.encode(encoder.tokens(texts), batch_size))
+    return encoder, head, settings
 
 
 class Classifier:
@@ -100,7 +106,10 @@ class Classifier:
         self.held = self.encoder.tokens(work.validation["text"].tolist())
         self.expected = numbers(work.validation["label"], work.labels)
         self.vectors, held = self.encoder.encode(self.tokens), self.encoder.encode(self.held)
-        head, self.start = probe(self.vectors, self.known, held, self.expected, len(work.labels))
+        # The probe is the reference that the candidate is held against: it never sees a canary.
+        own = ~torch.tensor(list(work.train.get("canary", [False] * len(self.known))))
+        fitted = self.vectors[own], self.known[own], held, self.expected
+        head, self.start = probe(*fitted, len(work.labels))
         self.start["temperature"] = fit_temperature(head(held), self.expected)
         self.probe = copy.deepcopy(head.state_dict())
         self.head = head.to(work.device)

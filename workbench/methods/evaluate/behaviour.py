@@ -12,37 +12,29 @@ from ...errors import InputError
 from ...policy import figures, gates, scorers
 from ...policy.criteria import PolicyRule
 from ...policy.scorers import Verdict
-from ..adapt.form import Form
+from ...record.digest import digest
 from ..stage import Stage, mask
-from .decide import support_cases
+from .core import answered, check_items
+from .decide import Filling, filling
+from .functional import MODELS, TIMINGS, declare, known_rows
 
 COLUMNS = ["case_id", "model", "rule", "text", "tags", "queue", "person", "reason", "reply"]
+MORE = ["scores", "tokens_in", "tokens_out", "dtype", "prompt_digest", "output_digest"]
 BASE_TABLE = "base_replies.parquet"
 SHOWN = 3  # failures of a rule that the notebook shows
 
 
 def answers_of(
-    stage: Stage, items: pd.DataFrame, model: str, *, max_new_tokens: int, **asked: int
-) -> pd.DataFrame:
-    """The filled form for every item (case_id, text), with a line of progress now and then."""
-    shown = -1
-
-    def progress(facts: dict[str, Any]) -> None:
-        nonlocal shown
-        fifth = 5 * facts["step"] // facts["steps"]
-        if fifth > shown:
-            shown = fifth
-            print(f"{model}: {facts['step']}/{facts['steps']} cases", flush=True)
-
-    return support_cases(
-        stage.input("base"),
-        stage.input("adapter") if model == "candidate" else None,
-        items,
-        form=Form.of(stage.read_json("facts")),
-        max_new_tokens=max_new_tokens,
-        on_step=progress,
-        **asked,
-    )
+    stage: Stage, items: pd.DataFrame, model: str | tuple[str, ...], *, max_new_tokens: int,
+    batch_size: int, threads: int, dtype: str = "float32", by_length: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """The filled form for every item (case_id, text) by "base", "candidate" or both; see
+    `Filling`."""
+    check_items(items, Filling.needed)
+    models = (model,) if isinstance(model, str) else model
+    task = filling(stage, models, max_new_tokens, threads=threads, dtype=dtype)
+    told = {"max_new_tokens": max_new_tokens, "dtype": dtype}
+    return answered(stage, task, items, batch_size=batch_size, by_length=by_length, **told)
 
 
 def rules(stage: Stage) -> list[PolicyRule]:
@@ -108,19 +100,43 @@ def sound(rule: PolicyRule) -> bool:
 
 
 def answer(
-    stage: Stage, *, limit: int, reply_tokens: int, batch_size: int, threads: int
-) -> pd.DataFrame:
-    """One row a case and model: the decision and the reply."""
+    stage: Stage, *, limit: int, reply_tokens: int, batch_size: int, threads: int,
+    dtype: str = "float32",
+) -> pd.DataFrame:  # fmt: skip
+    """One row a case and model: `COLUMNS`, `MORE`, and what its rule's scorer says (`verdict`,
+    `because`); the gates ask their scorers anew. What it took is written to timings.parquet."""
     items = load_cases(stage, limit)
-    asked = {"max_new_tokens": reply_tokens, "batch_size": batch_size, "threads": threads}
-    known = stage.read_table("base_replies") if stage.has("base_replies") else None
-    if known is not None and set(known["case_id"]) >= set(items["case_id"]):
-        print("base: taken from an earlier record, by digest")
-        base = known[known["case_id"].isin(items["case_id"])]
-    else:
-        base = answers_of(stage, items, "base", **asked)
-    candidate = answers_of(stage, items, "candidate", **asked)
-    return pd.concat([base[COLUMNS], candidate[COLUMNS]], ignore_index=True)
+    declare(stage, dtype)
+    stage.figure("reply_tokens", reply_tokens)
+    known = known_rows(stage, "base_replies", items["case_id"], dtype)
+    models = MODELS if known is None else MODELS[1:]
+    asked = {"batch_size": batch_size, "threads": threads, "dtype": dtype}
+    found = answers_of(stage, items, models, max_new_tokens=reply_tokens, **asked)
+    stage.write_table("timings.parquet", found[TIMINGS])
+    found = _told(stage, found.assign(dtype=dtype))
+    return _verdicts(stage, found if known is None else pd.concat([known, found]))
+
+
+def _told(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
+    """`COLUMNS` and `MORE`; `scores` are the probabilities of all options, in the form's order."""
+    scores = [name for name in found.columns if name.startswith("p_")]
+    found = found.assign(tokens_in=found["tokens"] - found["tokens_out"])
+    found["scores"] = found[scores].to_numpy().tolist()
+    found["prompt_digest"] = found["text"].map(stage.digest_of)
+    said = found[["queue", "person", "reason", "reply"]].to_numpy().tolist()
+    found["output_digest"] = [stage.digest_of(digest(one)) for one in said]
+    return found[COLUMNS + MORE]
+
+
+def _verdicts(stage: Stage, replies: pd.DataFrame) -> pd.DataFrame:
+    """With the verdict of each case's own rule; none where that rule is not in the policy."""
+    own = {rule.id: scorers.score_with(rule.scorer, rule.arguments) for rule in rules(stage)}
+    said = [
+        own[row["rule"]](row) if row["rule"] in own else Verdict("unscored", "no such rule")
+        for row in replies.to_dict("records")
+    ]
+    told = {"verdict": [one.outcome for one in said], "because": [one.reason for one in said]}
+    return replies.reset_index(drop=True).assign(**told)
 
 
 def counts(replies: pd.DataFrame) -> pd.DataFrame:

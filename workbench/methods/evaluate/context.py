@@ -7,18 +7,18 @@ the rounding of float32 sums, see `tests/methods/test_likelihood.py`).
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from transformers import DynamicCache
+
+from workbench.methods.evaluate.kv_cache import branched, roomy_cache
+from workbench.methods.evaluate.onednn import by_onednn
 
 
 class Context:
     """`size` rows; after `append`, `logits` are (size, vocabulary) at each row's last token."""
 
     def __init__(self, model: torch.nn.Module, size: int) -> None:
-        self.model = model
-        self.cache = DynamicCache(config=model.config)
+        self.model = by_onednn(model)
+        self.cache = roomy_cache(model.config)
         self.mask = torch.zeros((size, 0), dtype=torch.long)
         self.lengths = torch.zeros(size, dtype=torch.long)
         self.logits = torch.empty((size, 0))
@@ -51,9 +51,9 @@ class Context:
         return self.logits
 
     def branch(self) -> Context:
-        """A copy that can read on without changing this one."""
+        """A twin that can read on without changing this one, until this one reads on itself."""
         twin = Context.__new__(Context)
-        twin.__dict__ = self.__dict__ | {"cache": copy.deepcopy(self.cache)}
+        twin.__dict__ = self.__dict__ | {"cache": branched(self.cache)}
         return twin
 
     def spread(self, size: int) -> Context:
@@ -72,10 +72,27 @@ class Context:
         self.logits = self.logits[rows]
 
 
-def batches(rows: list[list[int]], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches of like length, so that little is padded."""
-    order = sorted(range(len(rows)), key=lambda row: (len(rows[row]), row))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+PADDED = 8192
+"""Tokens of a batch at most, padding included."""
+
+
+def batches(
+    rows: list[list[int]], batch_size: int, tokens: int = PADDED, *, by_length: bool = True
+) -> list[list[int]]:
+    """Row numbers in batches of like length, so that little is padded; or in the given order.
+
+    A row that alone has more than `tokens` is a batch of its own.
+    """
+    order = list(range(len(rows)))
+    found: list[list[int]] = []
+    for row in sorted(order, key=lambda row: (len(rows[row]), row)) if by_length else order:
+        last = found[-1] if found else []
+        width = max(len(rows[one]) for one in [*last, row])
+        if last and len(last) < batch_size and width * (len(last) + 1) <= tokens:
+            last.append(row)
+        else:
+            found.append([row])
+    return found
 
 
 def shared_prefix(rows: list[list[int]]) -> int:

@@ -6,74 +6,55 @@ written greedily. Nothing is parsed out of free text, so that no answer is ever 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from workbench.errors import InputError
+from workbench.methods.adapt.base import load_tokenizer
 from workbench.methods.adapt.causal import load_causal
 from workbench.methods.adapt.form import Form
-from workbench.methods.evaluate.context import batches, opened, prefix_of
+from workbench.methods.evaluate.context import Context, opened, prefix_of
+from workbench.methods.evaluate.core import Evaluator, Say, check_items, open_models
 from workbench.methods.evaluate.generate import continue_greedily
 from workbench.methods.evaluate.likelihood import Tree, table
+from workbench.methods.stage import Stage
 
 RENAMED = {"rule": "reason"}
 """In per-case tables `rule` is the policy rule under test; what the model cites is its reason."""
 
 
 def support_cases(
-    base: Path,
-    adapter: Path | None,
-    items: pd.DataFrame,
-    *,
-    form: Form | None = None,
-    max_new_tokens: int = 32,
-    batch_size: int = 32,
-    threads: int = 2,
-    on_step: Callable[[dict], None] | None = None,
-) -> pd.DataFrame:
+    base: Path, adapter: Path | None, items: pd.DataFrame, *, form: Form | None = None,
+    max_new_tokens: int = 32, batch_size: int = 32, threads: int = 2, say: Say | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Decide every item (case_id, text, more columns pass through) with base or candidate.
 
     Adds model (``base`` without adapter, else ``candidate``), queue, person, reason, reply,
-    p_queue_card … one probability per option, tokens (read and written) and seconds (the
-    batch's time divided by its cases). Raises InputError for missing columns or repeated ids.
+    p_queue_card … one probability per option, tokens (read and written), tokens_out (written) and
+    seconds (the batch's time divided by its cases). Raises InputError as `Evaluator.answers` does.
     """
-    check_items(items, {"case_id", "text"})
-    form = form or Form()
-    model, tokenizer = load_causal(base, adapter, threads=threads)
-    decider = _Decider(model, tokenizer, form, max_new_tokens)
-    rows = [decider.read(text) for text in items["text"]]
-    prefix = prefix_of(model, rows) if rows else None
-    parts, done = [], 0
-    for numbers in batches(rows, batch_size):
-        parts.append(decider.batch([rows[n] for n in numbers], prefix).set_index(pd.Index(numbers)))
-        done += len(numbers)
-        (on_step or (lambda facts: None))({"step": done, "steps": len(rows)})
-    answers = pd.concat(parts).sort_index()
-    answers.insert(0, "model", "base" if adapter is None else "candidate")
-    return pd.concat([items.reset_index(drop=True), answers], axis=1)
+    check_items(items, Filling.needed)
+    folders = {"base" if adapter is None else "candidate": adapter}
+    task = Filling(base, folders, form or Form(), max_new_tokens, threads=threads)
+    return Evaluator(task, batch_size=batch_size, say=say).answers(items)
 
 
-def check_items(items: pd.DataFrame, needed: set[str]) -> None:
-    """InputError when columns are missing, no case is given, or a case id comes twice."""
-    missing = sorted(needed - set(items.columns))
-    if missing or items.empty:
-        raise InputError(
-            "nothing to evaluate" if not missing else "cases lack columns",
-            expected=", ".join(sorted(needed)),
-            given=f"missing {', '.join(missing)}" if missing else "no rows",
+class Filling:
+    """The task of filling in a form: closed fields by likelihood, then the reply."""
+
+    needed = frozenset({"case_id", "text"})
+
+    def __init__(
+        self, base: Path, folders: Mapping[str, Path | None], form: Form, max_new_tokens: int,
+        *, threads: int = 2, dtype: str = "float32",
+    ) -> None:  # fmt: skip
+        self.tokenizer = load_tokenizer(base)
+        self.models = open_models(
+            lambda folder: load_causal(base, folder, threads=threads)[0], folders, dtype
         )
-    if items["case_id"].duplicated().any():
-        twice = items.loc[items["case_id"].duplicated(), "case_id"].iloc[0]
-        raise InputError("a case id comes twice", where="case_id", given=twice)
-
-
-class _Decider:
-    def __init__(self, model, tokenizer, form: Form, max_new_tokens: int) -> None:
-        self.model, self.tokenizer, self.form = model, tokenizer, form
-        self.max_new_tokens = max_new_tokens
+        self.form, self.max_new_tokens = form, max_new_tokens
         self.trees = {
             name: Tree([self._ids(option) for option in options])
             for name, _, options in form.steps()
@@ -82,15 +63,21 @@ class _Decider:
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def read(self, text: str) -> list[int]:
-        """Tokens of the prompt with the name of the first field."""
-        first = self.form.steps()[0][1]
-        return self._ids(self.form.prompt(self.tokenizer, text)) + self._ids(first)
+    def read(self, items: pd.DataFrame) -> list[list[int]]:
+        """Tokens of each prompt with the name of the first field."""
+        first = self._ids(self.form.steps()[0][1])
+        self.rows = [
+            self._ids(self.form.prompt(self.tokenizer, text)) + first for text in items["text"]
+        ]
+        self.prefixes: dict[str, Context | None] = {}
+        return self.rows
 
-    def batch(self, rows: list[list[int]], prefix) -> pd.DataFrame:
-        """Answers of one batch, in its order."""
-        started = time.perf_counter()
-        context = opened(self.model, rows, prefix)
+    def answer(self, model: str, rows: list[int]) -> pd.DataFrame:
+        """Fields, probabilities, reply and tokens of these rows."""
+        if model not in self.prefixes:
+            self.prefixes[model] = prefix_of(self.models[model], self.rows)
+        tokens = [self.rows[row] for row in rows]
+        context = opened(self.models[model], tokens, self.prefixes[model])
         frames, steps = [], self.form.steps()
         after = [lead for _, lead, _ in steps[1:]] + [f"\n{self.form.free}:"]
         for (name, _, options), lead in zip(steps, after, strict=True):
@@ -104,8 +91,15 @@ class _Decider:
             self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in written
         ]
         answer["tokens"] = [n + len(ids) for n, ids in zip(read, written, strict=True)]
-        answer["seconds"] = (time.perf_counter() - started) / len(rows)
+        answer["tokens_out"] = [len(ids) for ids in written]
         return answer
+
+
+def filling(stage: Stage, models: Iterable[str], max_new_tokens: int, **how: Any) -> Filling:
+    """The task for a stage's own base, adapter and form."""
+    folders = {name: stage.input("adapter") if name == "candidate" else None for name in models}
+    form = Form.of(stage.read_json("facts"))
+    return Filling(stage.input("base"), folders, form, max_new_tokens, **how)
 
 
 def _named(found: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -1,84 +1,134 @@
 """What the functional stage does: both models on the same rows, figures from one long table.
 
 The table has one row a case, model and task: case_id, model, set, task, expected, predicted,
-probability (of the answer), subgroup. Time is left out, so that a replay gives the same bytes.
+probability (of the answer), subgroup; then prompt, tokens read and written, the arithmetic, and
+digests of prompt and answer. Time is in a table of its own, so that a replay gives the same bytes.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from ...policy import figures
 from ...policy.figures import Figure
+from ...policy.slices import slices
+from ...record.digest import digest
 from ..adapt.form import Form
 from ..stage import Stage, readable
-from .behaviour import answers_of
-from .classify import classifier_cases
-from .decide import RENAMED
+from .classify import Labelling
+from .core import answered, check_items
+from .decide import RENAMED, filling
 
 COLUMNS = ["case_id", "model", "set", "task", "expected", "predicted", "probability", "subgroup"]
+SCORES = ["labels", "probabilities"]
+MORE = ["prompt", "tokens_in", "tokens_out", "dtype", "prompt_digest", "output_digest"]
+TIMINGS = ["case_id", "model", "seconds", "tokens"]
 BASE_TABLE = "base_cases.parquet"
+MODELS = ("base", "candidate")
 
 
-def answer(stage: Stage, *, limit: int, batch_size: int, threads: int) -> pd.DataFrame:
-    """The long table over the locked rows, for base and candidate.
+def answer(
+    stage: Stage, *, limit: int, batch_size: int, threads: int, dtype: str = "float32"
+) -> pd.DataFrame:
+    """The long table over the locked rows, for base and candidate, with `SCORES` and `MORE`.
 
-    The base's rows come from an earlier record where the engine found one that fits.
+    The base's rows come from an earlier record where the engine found one that fits. What it took
+    is written to timings.parquet.
     """
     rows = stage.read_table("locked")
     rows = rows.head(limit) if limit else rows
-    asked = {"batch_size": batch_size, "threads": threads}
-    known = stage.read_table("base_cases") if stage.has("base_cases") else None
-    if known is not None and set(known["case_id"]) >= set(rows["row_id"]):
-        print("base: taken from an earlier record, by digest")
-        base = known[known["case_id"].isin(rows["row_id"])]
-    else:
-        base = _ask(stage, rows, "base", asked)
-    return pd.concat([base, _ask(stage, rows, "candidate", asked)], ignore_index=True)
+    declare(stage, dtype)
+    known = known_rows(stage, "base_cases", rows["row_id"], dtype)
+    models = MODELS if known is None else MODELS[1:]
+    asked = {"batch_size": batch_size, "threads": threads, "dtype": dtype}
+    found, timings = _asked(stage, rows, models, "locked", **asked)
+    stage.write_table("timings.parquet", timings)
+    return found if known is None else pd.concat([known, found], ignore_index=True)
 
 
-def _ask(stage: Stage, rows: pd.DataFrame, model: str, asked: dict) -> pd.DataFrame:
+def declare(stage: Stage, dtype: str) -> None:
+    """The arithmetic as a figure, which the reproducibility stage reads; and in words."""
+    stage.figure("dtype", dtype)
+    if dtype != "float32":
+        print(
+            f"In {dtype} an answer depends on the batch that it is computed in: to explore, only."
+        )
+
+
+def known_rows(stage: Stage, name: str, ids: pd.Series, dtype: str) -> pd.DataFrame | None:
+    """The base's answers to these cases from an earlier record; None unless all are there, in this
+    arithmetic."""
+    known = stage.read_table(name) if stage.has(name) else None
+    if known is None or not set(known["case_id"]) >= set(ids) or set(known["dtype"]) != {dtype}:
+        return None
+    print("base: taken from an earlier record, by digest")
+    return known[known["case_id"].isin(ids)]
+
+
+def ask(
+    stage: Stage, rows: pd.DataFrame, model: str, *, batch_size: int, threads: int,
+    split: str = "dev", dtype: str = "float32", by_length: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """`COLUMNS` and `SCORES` of one model ("base" or "candidate") over rows of the dataset stage.
+
+    `split` is written into ``set``. ``probabilities`` sum to 1 over ``labels``. A generative
+    use case has a task a field, each given the fields that the model chose before it.
+    """
+    asked = {"batch_size": batch_size, "threads": threads, "dtype": dtype, "by_length": by_length}
+    found, _ = _asked(stage, rows, (model,), split, **asked)
+    return found[COLUMNS + SCORES]
+
+
+def _asked(
+    stage: Stage, rows: pd.DataFrame, models: Sequence[str], split: str, *,
+    batch_size: int, threads: int, dtype: str, by_length: bool = True,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """The long table, and what it took."""
     facts = stage.read_json("facts")
+    items = rows.rename(
+        columns={facts["text"]: "text", facts["label"]: "label", "row_id": "case_id"}
+    ).reset_index(drop=True)
+    check_items(items, {"case_id", "text", "label"})
+    items["prompt_digest"] = items["text"].astype(str).map(stage.digest_of)
+    task, tasks = _task(stage, facts, models, threads, dtype)
+    bare = items[["case_id", "text", "label", "prompt_digest"]]
+    asked = {"batch_size": batch_size, "by_length": by_length}
+    found = answered(stage, task, bare, split=split, dtype=dtype, **asked)
+    found = found.assign(set=split, dtype=dtype, tokens_in=found["tokens"] - found["tokens_out"])
+    found["subgroup"] = _subgroups(items) * len(models)
+    parts = [_long(stage, found, items[source], *named) for source, *named in tasks]
+    return pd.concat(parts, ignore_index=True), found[TIMINGS]
+
+
+def _task(stage: Stage, facts: dict, models: Sequence[str], threads: int, dtype: str):
+    """How this use case's models are asked, and its tasks: (column expected, name, column
+    predicted, columns of probabilities by label)."""
     if facts["kind"] == "classifier":
-        return _classified(stage, rows, facts, model, asked)
-    items = rows.rename(columns={facts["text"]: "text", "row_id": "case_id"})
-    found = answers_of(stage, items[["case_id", "text"]], model, max_new_tokens=0, **asked)
-    names = {field: RENAMED.get(field, field) for field in Form.of(facts).fields}
-    source = {field: facts["label"] if field == "queue" else field for field in names}
-    parts = [
-        _long(found, rows, rows[source[field]], shown, model) for field, shown in names.items()
-    ]
-    return pd.concat(parts, ignore_index=True)
+        places = {"base": "reference", "candidate": "adapter"}
+        folders = {model: stage.input(places[model]) for model in models}
+        task = Labelling(stage.input("base"), folders, threads=threads, dtype=dtype)
+        return task, [("label", "label", "predicted", "p_")]
+    shown = {field: RENAMED.get(field, field) for field in Form.of(facts).fields}
+    source = {field: "label" if field == "queue" else field for field in shown}
+    tasks = [(source[field], name, name, f"p_{name}_") for field, name in shown.items()]
+    return filling(stage, models, 0, threads=threads, dtype=dtype), tasks
 
 
 def _long(
-    found: pd.DataFrame, rows: pd.DataFrame, expected: pd.Series, task: str, model: str
+    stage: Stage, found: pd.DataFrame, expected: pd.Series, task: str, column: str, prefix: str
 ) -> pd.DataFrame:
-    chosen = [row[f"p_{task}_{row[task]}"] for row in found.to_dict("records")]
-    table = pd.DataFrame({"case_id": rows["row_id"].to_numpy(), "model": model, "set": "locked"})
-    table["task"] = task
-    table["expected"] = expected.astype(str).to_numpy()
-    table["predicted"] = found[task].to_numpy()
-    table["probability"] = chosen
-    table["subgroup"] = _subgroups(rows)
-    return table[COLUMNS]
-
-
-def _classified(
-    stage: Stage, rows: pd.DataFrame, facts: dict, model: str, asked: dict
-) -> pd.DataFrame:
-    items = rows.rename(
-        columns={facts["text"]: "text", facts["label"]: "label", "row_id": "case_id"}
-    )[["case_id", "text", "label"]]
-    folder = stage.input("adapter" if model == "candidate" else "reference")
-    found = classifier_cases(stage.input("base"), folder, items, **asked)
-    found = found.rename(columns={"confidence": "probability"})
-    found["model"], found["set"], found["task"] = model, "locked", "label"
-    found["subgroup"] = _subgroups(rows)
-    return found[COLUMNS]
+    """One task's rows of the long table."""
+    scores = [name for name in found.columns if name.startswith(prefix)]
+    table = found.assign(task=task, predicted=found[column], prompt=found["text"])
+    table["expected"] = list(expected.astype(str)) * (len(found) // len(expected))
+    table["labels"] = [[name.removeprefix(prefix) for name in scores]] * len(found)
+    table["probabilities"] = found[scores].to_numpy().tolist()
+    table["probability"] = found[scores].max(axis=1)
+    table["output_digest"] = [stage.digest_of(digest([task, said])) for said in table["predicted"]]
+    return table[COLUMNS + SCORES + MORE]
 
 
 def _subgroups(rows: pd.DataFrame) -> list[str]:
@@ -166,8 +216,10 @@ def confusion(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_subgroup(cases: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of the main task by tag; a row with several tags counts in each."""
+    """Accuracy of the main task by tag; a row with several tags counts in each. `p` is the
+    candidate's against all other rows, adjusted for the number of tags (Holm)."""
     task = main_task(cases)
+    apart = {one["slice"]: one["p_holm"] for one in slices(of(cases, "candidate", task))}
     tags = sorted({tag for text in cases["subgroup"] for tag in text.split("|")})
     lines = []
     for tag in tags:
@@ -175,7 +227,7 @@ def by_subgroup(cases: pd.DataFrame) -> pd.DataFrame:
         for model in ("base", "candidate"):
             rows = [r for r in of(cases, model, task) if tag in r["subgroup"].split("|")]
             line[model] = readable(figures.compute("accuracy", rows).as_dict())
-        lines.append(line)
+        lines.append(line | {"p": f"{apart[tag]:.3f}" if tag in apart else ""})
     return pd.DataFrame(lines).set_index("subgroup")
 
 
@@ -195,6 +247,8 @@ def shuffled(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(stage: Stage, cases: pd.DataFrame) -> None:
-    """`cases.parquet`, what the gates read; and the base's share of it, to be taken over later."""
-    stage.write_table("cases.parquet", cases)
+    """`cases.parquet`, what the gates read; `probabilities.parquet`, the score of every label; and
+    the base's share of both, to be taken over later."""
+    stage.write_table("cases.parquet", cases.drop(columns=SCORES))
+    stage.write_table("probabilities.parquet", cases[COLUMNS + SCORES])
     stage.write_table(BASE_TABLE, cases[cases["model"] == "base"])

@@ -6,6 +6,9 @@ import torch
 
 from workbench.methods.evaluate.context import Context, batches, opened, prefix_of
 
+STAYING = 0.8
+"""Share of a batch that goes on, at or below which those that have ended are taken out."""
+
 
 def generate(
     model: torch.nn.Module,
@@ -34,20 +37,21 @@ def continue_greedily(
 ) -> list[list[int]]:
     """New tokens of each row, without the end token; `context` is used up.
 
-    `stop` holds more tokens that end a row. Rows that have ended leave the batch.
+    `stop` holds more tokens that end a row. Rows that have ended leave the batch when there are
+    enough of them: each leaving copies what the others have read.
     """
-    found: list[list[int]] = [[] for _ in range(context.size)]
-    going = list(range(context.size))
+    ends, found = {end, *stop}, [[] for _ in range(context.size)]
+    going: list[int | None] = list(range(context.size))  # None: ended, and still in the batch
     for count in range(max_new_tokens):
         chosen = context.logits.argmax(dim=-1).tolist()
-        alive = [n for n, token in enumerate(chosen) if token != end and token not in stop]
-        if not alive:
-            break
+        going = [None if token in ends else row for row, token in zip(going, chosen, strict=True)]
+        alive = [n for n, row in enumerate(going) if row is not None]
         for n in alive:
             found[going[n]].append(chosen[n])
-        if len(alive) < len(going):
+        if not alive or count + 1 == max_new_tokens:
+            break
+        if len(alive) <= STAYING * len(going):
             context.keep(alive)
-        going = [going[n] for n in alive]
-        if count + 1 < max_new_tokens:
-            context.append([[chosen[n]] for n in alive])
+            going, chosen = ([kept[n] for n in alive] for kept in (going, chosen))
+        context.append([[token] for token in chosen])
     return found

@@ -5,7 +5,7 @@ Importing the package registers them all; to add one, see `interface.figure`. A 
 
 from __future__ import annotations
 
-from . import shares  # noqa: F401
+from . import attribution, calibration, families, memorisation, reruns, shares, suites  # noqa: F401
 from .interface import FIGURES, Figure, Row, Rows, compute, figure, missing, need
 
 __all__ = ["FIGURES", "Figure", "Row", "Rows", "compute", "figure", "missing", "need"]

@@ -68,6 +68,7 @@ def said(row: Row, name: str) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def plain(text: str) -> str:
-    """Lower case with straight apostrophes, so that patterns need one spelling."""
-    return text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold()
+def unheard(row: Row, *names: str) -> Verdict | None:
+    """Unscored, with what is missing, when the model gave nothing in one of the columns."""
+    absent = [name for name in names if said(row, name) is None]
+    return Verdict("unscored", f"no {' or '.join(absent)}") if absent else None
