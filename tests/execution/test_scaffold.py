@@ -113,3 +113,7 @@ def test_scenarios_of_the_pack_do_not_judge_another_s_labels(tmp_path):
     stages = {p: {gate["stage"] for gate in found} for p, found in gates.items()}
     assert not (own / "scenarios").exists() and (kept / "scenarios").exists()
     assert stages[kept] - stages[own] == {"42_scenarios"}
+    ids = {gate["id"] for gate in gates[kept]} - {gate["id"] for gate in gates[own]}
+    named = {p: (p / "envelope.yaml").read_text() for p in (own, kept)}
+    assert ids and all(name in named[kept] or name == "hard_texts" for name in ids)
+    assert not any(name in named[own] for name in ids)

@@ -84,7 +84,8 @@ JUDGED = pd.DataFrame(
     [("c1", "rules", "candidate", "fraud", "fraud", False, "my zebra bank", "fees", "R8", "no escalation", True),
      ("c2", "rules", "candidate", "tone", "tone", False, "my quartz", "card", "R6", "rude", False),
      ("c3", "rules", "base", "fraud", "fraud", False, "my quartz", "card", "R6", "no escalation", True),
-     ("c4", "rules", "candidate", "fraud", "fraud", True, "my quartz", "card", "R6", "", True)],
+     ("c4", "rules", "candidate", "fraud", "fraud", True, "my quartz", "card", "R6", "", True),
+     ("c5", "rules", "candidate", "fraud", "fraud", pd.NA, "my quartz", "card", "R6", "", True)],
     columns=["case_id", "set", "model", "task", "group", "correct", "text", "queue", "reason",
              "because", "blocks"],
 )  # fmt: skip

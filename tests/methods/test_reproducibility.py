@@ -22,6 +22,12 @@ DEV = pd.DataFrame(
      "queue": "a", "person": "no", "rule": "r1"}
 )  # fmt: skip
 
+GATE = {
+    "id": "same_again", "stage": "44_reproducibility", "table": "reruns.parquet",
+    "figure": "differing", "at_most": 0, "bound": "value", "min_n": 11, "blocking": True,
+    "harm": "h", "why": "w",
+}  # fmt: skip
+
 
 @pytest.fixture
 def sealed(staged, tiny_causal, tmp_path):
@@ -44,7 +50,8 @@ def sealed(staged, tiny_causal, tmp_path):
         figures = {"dtype": {"value": "float32"}, "reply_tokens": {"value": 4}}
         kept = replies[[*behaviour.COLUMNS, "scores"]]
         more = {"replies": kept, "policy": figures, "functional": {"dtype": {"value": "float32"}}}
-        return staged("44_reproducibility", {**given, **more})
+        policy = {"version": 1, "criteria": [GATE]}
+        return staged("44_reproducibility", {**given, **more, "criteria": policy})
 
     return prepare
 
@@ -57,6 +64,8 @@ def test_answers_are_the_same_in_other_company(sealed):
     assert found["difference"].max() < 1e-5
     shown = reproducibility.overview(stage, found)
     assert shown["differ"].sum() == 0 and len(shown) == 5
+    stage.write_table("reruns.parquet", found)
+    assert stage.preview()["verdict"].tolist() == ["✓ passed"]
 
 
 def test_a_sealed_reply_that_is_not_given_again_is_found(sealed):

@@ -65,7 +65,7 @@ def hyper(run: Change, **values: Any) -> Change:
 
 
 @pytest.mark.parametrize("pack", NAMES)
-@pytest.mark.parametrize("seeds", [20, pytest.param(1000, marks=pytest.mark.prove)])
+@pytest.mark.parametrize("seeds", [40, pytest.param(1000, marks=pytest.mark.prove)])
 def test_drawn_runs_are_decided_field_by_field(pack, seeds):
     """Every mutated run is refused by exactly the field that was moved one step out, over all kinds
     of fields; every run drawn inside, at the bounds too, is accepted."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -166,17 +167,21 @@ def _compared(record: Record, job: runner.Job, begun: Run, allowed: Tolerance) -
     decision = [v["verdict"] for v in verdicts if v["criterion"] == gating.DECISION]
     if job.stage.facts.get("decides") and decision != ["passed"]:
         gating.withdraw(outputs)  # as the engine did with the original's
-    by_engine = {gating.VERDICTS, job.stage.facts.get("bom"), *_volatile(job.stage)}
-    new = {name: outputs / name for name in scan(outputs)[0] if name not in by_engine}
+    left_out = [gating.VERDICTS, job.stage.facts.get("bom", ""), *_volatile(job.stage)]
+
+    def compared(name: str) -> bool:
+        return not any(fnmatch(name, pattern) for pattern in left_out)
+
+    new = {name: outputs / name for name in scan(outputs)[0] if compared(name)}
     old = {name: path for name, path in _originals(record, job.store, begun.folder / "original")
-           if name not in by_engine}  # fmt: skip
+           if compared(name)}  # fmt: skip
     both = sorted(old.keys() & new.keys())
     found = [_compare(name, old[name], new[name], allowed) for name in both]
     return reproduction.settled([*reproduction.unpaired(old, new), *found], allowed)
 
 
 def _volatile(stage: Stage) -> list[str]:
-    """Outputs that differ with each run by their nature, such as times; the certificate names them."""
+    """Globs of outputs that differ with each run by their nature; the certificate names them."""
     return list(stage.facts.get("volatile", []))
 
 

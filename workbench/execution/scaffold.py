@@ -95,8 +95,13 @@ def _drop_scenarios(partial: Path, config: dict[str, Any]) -> None:
     shutil.rmtree(partial / config.pop("scenarios", "-"), ignore_errors=True)
     path = partial / config.get("policy", "policy.yaml")
     head, *gates = re.split(r"(?m)^(?=  - id: )", path.read_text(encoding="utf-8"))
-    kept = [gate for gate in gates if f"stage: {SCENARIOS}\n" not in gate]
-    path.write_text("".join([head, *kept]), encoding="utf-8")
+    gone = [gate for gate in gates if f"stage: {SCENARIOS}\n" in gate]
+    path.write_text("".join([head, *(gate for gate in gates if gate not in gone)]), "utf-8")
+    names = "|".join(gate.split()[2] for gate in gone)
+    envelope = partial / config.get("envelope", "envelope.yaml")
+    if names and envelope.is_file():
+        text = envelope.read_text(encoding="utf-8")
+        envelope.write_text(re.sub(rf"(?m)^ +- (?:{names})\n", "", text), encoding="utf-8")
 
 
 def _with_data(config: dict[str, Any], data: Path, **named: str | None) -> None:

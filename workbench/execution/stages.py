@@ -17,7 +17,7 @@ A stage notebook carries `metadata.workbench`:
     adapts     leaves an adapted model: judged against the change envelope
     probes     tries to break out: the engine lays bait, and judges `isolation` by what it saw
     layer      of validation that its gates show, by the names of `policy.layers`
-    volatile   outputs that differ with each run by their nature (times); no replay compares them
+    volatile   globs of outputs that differ with each run by their nature (times); no replay compares them
     bom        output into which the engine writes the signed bill of materials
     continues  a gate that does not pass here is left to the deciding stage
     decides    this stage reads every verdict before it and seals a candidate, or a refusal

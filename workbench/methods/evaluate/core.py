@@ -126,15 +126,12 @@ def open_models(
     return found
 
 
-def share(first: torch.nn.Module, second: torch.nn.Module) -> float:
-    """Let `second` hold the tensors of `first` wherever they are equal; the share of its numbers."""
-    mine, same = dict(first.named_parameters()), 0
+def share(first: torch.nn.Module, second: torch.nn.Module) -> None:
+    """Let `second` hold the very tensors of `first` wherever they are equal."""
+    own = dict(first.named_parameters())
     for name, other in second.named_parameters():
-        own = mine.get(name)
-        if own is not None and own.shape == other.shape and torch.equal(own, other):
-            other.data = own.data
-            same += other.numel()
-    return same / sum(other.numel() for other in second.parameters())
+        if name in own and own[name].shape == other.shape and torch.equal(own[name], other):
+            other.data = own[name].data
 
 
 def check_items(items: pd.DataFrame, needed: Iterable[str]) -> None:

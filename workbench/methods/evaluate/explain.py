@@ -87,7 +87,8 @@ def failures(
     """At most so many each: cases where the candidate breaks what blocks, and misclassified dev
     rows, the weakest class on locked rows first; of a locked row itself no text is shown."""
     bad = judged[(judged["model"] == CANDIDATE) & judged["blocks"].eq(True)]
-    bad = bad[bad["correct"].eq(False)].drop_duplicates("case_id").assign(expected="")
+    broken = bad["correct"].astype("boolean").eq(False).fillna(False)
+    bad = bad[broken].drop_duplicates("case_id").assign(expected="")
     dev = rows_for(stage, DEV).rename(columns={"row_id": "case_id", "label": "queue"})
     dev = dev.assign(said=probabilities(stage, dev["text"], **asked).idxmax(axis=1).to_numpy())
     wrong = dev[dev["queue"].astype(str) != dev["said"]].assign(reason="")

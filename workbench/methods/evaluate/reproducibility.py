@@ -18,7 +18,7 @@ from .functional import ask
 FIELDS = ["queue", "person", "reason", "reply"]
 USUAL, REPLIES_AT_ONCE, SEED = 32, 5, 7
 ANSWER = {"task": "what", "predicted": "said", "probabilities": "scores"}
-COLUMNS = ["case_id", "model", "variant", "what", "first", "again", "same", "difference"]
+COLUMNS = ["case_id", "model", "task", "variant", "what", "first", "again", "same", "difference"]
 
 
 def rerun(stage: Stage, *, limit: int, threads: int) -> pd.DataFrame:
@@ -77,8 +77,9 @@ def _compared(first: pd.DataFrame, again: pd.DataFrame, variant: str) -> pd.Data
         for one, other in zip(rows["scores"], rows["scores_again"], strict=True)
     ]  # fmt: skip
     rows = rows.rename(columns={"said": "first", "said_again": "again"})
-    same = rows["first"] == rows["again"]
-    return rows.assign(model="candidate", variant=variant, same=same)[COLUMNS]
+    rows["same"] = rows["first"] == rows["again"]
+    rows["task"] = variant + ": " + rows["what"]  # with case and model, a name of its own
+    return rows.assign(model="candidate", variant=variant)[COLUMNS]
 
 
 def overview(stage: Stage, reruns: pd.DataFrame) -> pd.DataFrame:
