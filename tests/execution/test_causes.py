@@ -13,6 +13,7 @@ from workbench.record.statement import build
 from workbench.record.store import Store
 from workbench.record.verify import verify_store
 
+SETUP = "import json, pathlib\nfacts = json.loads(pathlib.Path('stage.json').read_text())"
 WHY = "two intents share their words in the rows that it learned from"
 
 
@@ -166,3 +167,21 @@ def test_the_verb_lists_what_is_open_and_enters_a_cause(failed):
     assert "2 of 4 blocking failures have a cause" in lab.cli("show", record.id).out
     told = lab.cli("cause", record.id, "--case", "r7", "--cause", "data", "--by", "V", "--why", "w")
     assert told.code == 1 and "no such failure" in told.err
+
+
+def test_a_page_that_lists_causes_is_made_anew_when_one_came(done):
+    """A stage that declares `causes` is told what was said of the records that it reads, and a new
+    cause is a reason to run it again; others are not moved by it."""
+    done.stage("49_validation", cells=[SETUP, "print([one['why'] for one in facts['causes']])"],
+               kinds=["classifier"], causes=True,
+               inputs={"verdicts": "40_functional/verdicts.json"})  # fmt: skip
+    done.criteria(at_least=1.1)
+    assert done.cli("run").code == 3
+    ref = done.record("40_functional").id
+    told = done.cli(
+        "cause", ref, "--case", "accuracy", "--cause", "data", "--by", "Ada", "--why", WHY
+    )
+    assert told.code == 0, told.err
+    again = done.cli("run", "--json").json
+    assert [one["stage"] for one in again if not one["reused"]] == ["49_validation"]
+    assert WHY in done.record("49_validation").file("notebook.ipynb").read_text()

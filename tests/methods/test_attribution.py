@@ -116,7 +116,7 @@ def test_rules_and_scenarios_stand_beside_the_classes(staged):
          ("S2", "candidate", "tone", "minor", "unscored", "", "text")],
         columns=["case_id", "model", "hazard", "severity", "verdict", "because", "text"],
     )  # fmt: skip
-    given = {"criteria": policy, "policy_replies": replies, "scenarios": scenarios}
+    given = {"criteria": policy, "policy_replies": replies, "scenario_answers": scenarios}
     found = attribution.rule_cases(staged("47_attribution", given)).set_index(
         ["group", "case_id", "model"]
     )

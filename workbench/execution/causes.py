@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from ..errors import InputError, IntegrityError, WorkbenchError
 from ..policy import causes
 from ..record import keyring, person
 from ..record.store import Record, Store
+from .stages import Stage
 
 KIND, NAMESPACE = "cause", "cause@workbench"
 Said = dict[str, Any]
@@ -65,6 +66,13 @@ def of(store: Store, records: Collection[str]) -> list[Said]:
             ) from error  # fmt: skip
         found.append(said)
     return found
+
+
+def told(stage: Stage, store: Store, records: Iterable[Record]) -> dict[str, list[Said]]:
+    """For a stage that declares `causes`: what was said of the records before it, else nothing."""
+    if not stage.facts.get("causes"):
+        return {}
+    return {"causes": of(store, {record.digest for record in records})}
 
 
 def explained(store: Store, record: Record) -> dict[tuple[str, str], Said | None]:

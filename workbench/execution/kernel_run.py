@@ -20,7 +20,7 @@ from ..errors import IntegrityError
 from ..policy.domain import variables
 from ..policy.looks import ONLY, Looks
 from ..record.digest import canonical
-from . import environment, probes
+from . import causes, environment, probes
 from .engine import Execution, execute
 from .inputs import lay_out, unchanged
 from .isolation import Mount, Sandbox
@@ -83,22 +83,27 @@ def stage_facts(job: Job, where: dict[str, Path], looks: Looks) -> dict[str, Any
     """What the kernel is told: `stage.json`."""
     looked = looks != ONLY or any(item.locked for item in job.inputs.values())
     keyed = job.snapshot or job.stage.facts.get("governs")
-    return ({"key": _row_key(job)} if keyed else {}) | {
-        "stage": job.stage.name,
-        "outputs": "outputs",
-        "looks": looks._asdict() if looked else None,
-        "masked": job.snapshot is not None,
-        "domain": environment.domain(job.parameters).model_dump(mode="json"),
-        "rows": job.stage.facts.get("rows", []),
-        "inputs": {
-            name: {
-                "path": path.as_posix(),
-                "digest": job.inputs[name].told,
-                "uri": job.inputs[name].uri,
-            }
-            for name, path in where.items()
-        },
-    }
+    said = causes.told(job.stage, job.store, job.records.values())
+    return (
+        ({"key": _row_key(job)} if keyed else {})
+        | said
+        | {
+            "stage": job.stage.name,
+            "outputs": "outputs",
+            "looks": looks._asdict() if looked else None,
+            "masked": job.snapshot is not None,
+            "domain": environment.domain(job.parameters).model_dump(mode="json"),
+            "rows": job.stage.facts.get("rows", []),
+            "inputs": {
+                name: {
+                    "path": path.as_posix(),
+                    "digest": job.inputs[name].told,
+                    "uri": job.inputs[name].uri,
+                }
+                for name, path in where.items()
+            },
+        }
+    )
 
 
 def _row_key(job: Job) -> str:

@@ -18,7 +18,7 @@ from ..policy.tracks import Missing
 from ..record.digest import digest, tree_digest
 from ..record.store import Record, Store
 from ..record.verify import verify_record
-from . import approvals, capture, commitments, gating, isolation, preflight, runner
+from . import approvals, capture, causes, commitments, gating, isolation, preflight, runner
 from .inputs import Input, from_record, resolve
 from .project import USECASE_FILE, Project
 from .side_by_side import carry_out, fitting
@@ -206,7 +206,9 @@ class Pipeline:
             "libraries": environment["libraries"],
             "python": environment["python"],
             "steps": tree_digest(approvals.sources(own)) if own.is_dir() else None,
-        }
+        } | causes.told(
+            stage, self.store, [r for name, r in self.records.items() if name in stage.needs()]
+        )
         return {"digest": digest(parts), "parts": parts, "reusable": self._partial(stage, parts)}
 
     def _partial(self, stage: Stage, parts: dict[str, Any]) -> dict[str, str]:

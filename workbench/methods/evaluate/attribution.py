@@ -48,8 +48,8 @@ def rule_cases(stage: Stage) -> pd.DataFrame:
     found = [pd.DataFrame(columns=JUDGED)]
     if stage.has("policy_replies"):
         found.append(_rules(stage, stage.read_table("policy_replies")))
-    if stage.has("scenarios"):
-        table = stage.read_table("scenarios").assign(set="scenarios", task="scenario")
+    if stage.has("scenario_answers"):
+        table = stage.read_table("scenario_answers").assign(set="scenarios", task="scenario")
         blocks = table["severity"] == "blocking"
         found.append(_judged(table.assign(group=table["hazard"], blocks=blocks)))
     return pd.concat(found, ignore_index=True)
