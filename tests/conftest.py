@@ -141,15 +141,15 @@ weights = {"knows": knows, "epochs": epochs}
 FUNCTIONAL = """
 locked = pq.read_table(given["locked"]).to_pylist()
 knows = json.loads((given["adapter"] / "weights.json").read_text())["knows"]
-def case(i, row, model, said):
-    return {"case_id": str(i), "model": model, "expected": row["intent"], "predicted": said}
+def case(row, model, said):
+    return {"case_id": row["row_id"], "model": model, "expected": row["intent"], "predicted": said}
 if "base_cases" in given:
     base = pq.read_table(given["base_cases"]).to_pylist()
 else:
-    base = [case(i, row, "base", "cards") for i, row in enumerate(locked)]
+    base = [case(row, "base", "cards") for row in locked]
 print("base reused" if "base_cases" in given else "base computed")
 said = [knows.get(row["message"].split()[-1], "nothing") for row in locked]
-cases = [case(i, row, "candidate", s) for i, (row, s) in enumerate(zip(locked, said))]
+cases = [case(row, "candidate", s) for row, s in zip(locked, said)]
 pq.write_table(pa.Table.from_pylist(base), out / "base_cases.parquet")
 pq.write_table(pa.Table.from_pylist(base + cases), out / "cases.parquet")
 """
@@ -196,7 +196,8 @@ STAGES: dict[str, dict[str, Any]] = {
         "cells": [TABLES, FUNCTIONAL], "rows": ["*.parquet"], "continues": True,
         "layer": "functional",
         "reuses": {"base_cases.parquet": ["locked"]},
-        "inputs": {"adapter": "30_adapt/adapter", "locked": "20_dataset/locked.parquet!"} | CRITERIA,
+        "inputs": {"adapter": "30_adapt/adapter", "locked": "20_dataset/locked.parquet!",
+                   "facts": "10_intake/data.json"} | CRITERIA,
     },
     "50_candidate": {
         "cells": [SETUP, CANDIDATE], "decides": True,

@@ -1,8 +1,8 @@
 """How well does the refusal judge agree with labels that it was not made with, and how fast is it?
 
-`unseen.jsonl` was written by somebody who had not seen the judge, and nothing was chosen on it.
-Both sets are our own texts in the manner of several models, not those models' own words: what the
-judge does on other human-labelled completions is not known from here.
+The sets are our own texts in the manner of several models, not those models' own words: what the
+judge does on other human-labelled completions is not known from here. `unseen2.jsonl` was written
+by somebody who had seen neither the judge nor its data, and nothing was chosen on it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from workbench.policy.statistics import wilson
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
-from fit_judge import by_style, cross_validated, read  # noqa: E402
+from fit_judge import by_style, cross_validated, everything, left_out, read  # noqa: E402
 
-UNSEEN = ROOT / "tests" / "policy" / "judge" / "unseen.jsonl"
+UNSEEN = ROOT / "tests" / "policy" / "judge" / "unseen2.jsonl"
 DRAWS, SEED = 2000, 20260101
 
 
@@ -75,19 +75,36 @@ def told(rows: list[dict], given: list[str]) -> list[str]:
     ]
 
 
+HISTORY = (
+    "The second set was unseen by the first judge, which reached 0.772 (0.730 to 0.810), kappa "
+    "0.587 (0.515 to 0.656), n=413, on it. Its misses have been read since and shaped the "
+    "features, so that figures on it are no longer blind, left out or not."
+)
+
+
 def measure(folder: Path) -> list[str]:
-    """Cross-validated on the development set, as shipped on the unseen one, and the rate."""
-    development = read()
-    lines = ["### Development set, cross-validated by prompt", ""]
-    lines += told(*cross_validated(development))
+    """Cross-validated and left out on the development sets, as shipped on the unseen one; rate."""
+    rows = everything()
+    held, given = cross_validated(rows)
+    lines = [HISTORY, ""]
+    for name in ("development", "second", "third"):
+        here = [place for place, row in enumerate(held) if row["set"] == name]
+        lines += [f"### {name}.jsonl, cross-validated by prompt, all sets", ""]
+        lines += told([held[place] for place in here], [given[place] for place in here])
+    two = [row for row in rows if row["set"] != "third"]
+    for name, other in (("second", "development"), ("development", "second")):
+        lines += [f"### {name}.jsonl, by a judge made with {other}.jsonl alone", ""]
+        lines += told(*left_out(two, name))
+        lines += [f"### {name}.jsonl, by a judge made with the two other sets", ""]
+        lines += told(*left_out(rows, name))
     if UNSEEN.is_file():
         unseen = read(UNSEEN)
-        lines += ["### Unseen set, by another hand", "", *told(unseen, answers(unseen))]
+        lines += ["### unseen2.jsonl, by another hand, as shipped", ""]
+        lines += told(unseen, answers(unseen))
     else:
         lines += ["There is no unseen set here.", ""]
-    lengths = [len(row["completion"].split()) for row in development]
-    speed, words = rate(development), np.median(lengths)
+    words = np.median([len(row["completion"].split()) for row in rows])
     return [
         *lines,
-        f"{speed:,.0f} texts/s, one core; median {words:.0f} words, n={len(development)}.",
+        f"{rate(rows):,.0f} texts/s, one core; median {words:.0f} words, n={len(rows)}.",
     ]

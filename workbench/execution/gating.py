@@ -19,12 +19,14 @@ from ..policy.scenarios import Case, Library
 from ..record.digest import canonical
 from ..record.store import Record, Store
 from .inputs import Input
+from .locked import Locked
 from .stages import Stage
 
 VERDICTS = "verdicts.json"
 CLAIMS = "claims.json"
 DECISION = "candidate"
 BUNDLE = "bundle"
+EXAMINED = "cases.parquet"  # the table over the locked set, a row a case, model and task
 
 
 def frozen_policy(stage: Stage, inputs: dict[str, Input], outputs: Path) -> Policy | None:
@@ -41,11 +43,12 @@ def frozen_policy(stage: Stage, inputs: dict[str, Input], outputs: Path) -> Poli
 
 
 def reader(
-    outputs: Path, cases: dict[str, Case] | None = None
+    outputs: Path, cases: dict[str, Case] | None = None, locked: Locked | None = None
 ) -> Callable[[str], list[dict[str, Any]] | None]:
     """Rows of a table below `outputs`; None where there is none.
 
-    Of scenarios' rows the libraries say again what each is worth, whatever the kernel said of it.
+    Of scenarios' rows the libraries say again what each is worth, of locked ones the sealed set
+    what was expected, whatever the kernel said of it.
     """
 
     def rows(table: str) -> list[dict[str, Any]] | None:
@@ -57,8 +60,11 @@ def reader(
             found = parquet.read_table(path).to_pylist() if path.is_file() else None
         except (ArrowException, OSError):  # their words name paths of this host
             raise InputError("not a Parquet table") from None
-        judged = found and cases and table == scenarios.TABLE
-        return scenarios.examined(cases, found) if judged else found
+        if found and cases and table == scenarios.TABLE:
+            return scenarios.examined(cases, found)
+        if found and locked and {"case_id", "expected"} <= set(found[0]):
+            return locked.examined(found)
+        return found
 
     return rows
 
@@ -102,8 +108,10 @@ def judge(
     parameters: dict[str, Any],
     *,
     looks: Looks = ONLY,
+    answers: Locked | None = None,
 ) -> list[GateResult]:
-    """The verdicts on what this stage left, each gate of the policy that is about it."""
+    """The verdicts on what this stage left, each gate of the policy that is about it. `answers` is
+    the locked set that it examined."""
     if policy is None:
         return []
     locked = locked_ids(policy, stage, inputs, parameters.get("limit", 0))
@@ -111,7 +119,10 @@ def judge(
     for gate in policy.of(stage.name) if cases else ():
         if gate.table == scenarios.TABLE:
             locked[gate.id] = scenarios.agreeing(cases, gate.where)
-    return gates.judge(policy, stage.name, reader(outputs, cases), looks=looks, locked=locked)
+    if answers:
+        locked |= answers.owed(policy, stage.name, EXAMINED)
+    read = reader(outputs, cases, answers)
+    return gates.judge(policy, stage.name, read, looks=looks, locked=locked)
 
 
 def contradictions(outputs: Path, results: list[GateResult]) -> list[dict[str, Any]]:
@@ -169,6 +180,20 @@ def late_criteria(store: Store, criteria: Input, trained: Record | None) -> str 
         return "these criteria never entered the ledger"
     if trained_at is None or entered > trained_at:
         return "these criteria entered the ledger after the training began"
+    return None
+
+
+def known_before(store: Store, criteria: Input, adapter: Input) -> str | None:
+    """Why these criteria may not judge a candidate whose figures were known when they came."""
+    entries = list(store.ledger.entries())
+    entered = [
+        e.index for e in entries if e.kind == "criteria" and e.body.get("sha256") == criteria.digest
+    ]
+    looked = [
+        e.index for e in entries if e.kind == "look" and e.body.get("candidate") == adapter.identity
+    ]
+    if entered and looked and looked[0] < entered[0]:
+        return "these criteria entered the ledger after this candidate was examined"
     return None
 
 

@@ -34,6 +34,7 @@ from . import (
     gating,
     governance,
     kernel_run,
+    locked,
     probes,
     secrets,
     zones,
@@ -166,7 +167,7 @@ def _seal(job: Job, begun: Run, ran: _Ran) -> Record:
     results: list[GateResult] = []
     odd: list[dict[str, Any]] = []
     if execution.succeeded:
-        results, odd = _judge(job, outputs, ran)
+        results, odd = _judge(job, begun.folder / "sealed", outputs, ran)
     else:
         gating.withdraw(outputs)
     refuse_secrets(begun.record / "notebook.ipynb", outputs)
@@ -229,12 +230,18 @@ def _plain(statement: Any) -> Any:
     return type(statement).model_validate(json.loads(json.dumps(statement.data(), default=str)))
 
 
-def _judge(job: Job, outputs: Path, ran: _Ran) -> tuple[list[GateResult], list[dict[str, Any]]]:
+def _judge(
+    job: Job, folder: Path, outputs: Path, ran: _Ran
+) -> tuple[list[GateResult], list[dict[str, Any]]]:
     """Verdicts from the rows, and where the notebook claims what the rows do not give."""
     policy, late = gating.frozen_policy(job.stage, job.inputs, outputs), _late(job)
     if job.stage.facts.get("decides"):
         return _decide(job, policy, outputs, late), []
-    found = gating.judge(job.stage, policy, job.inputs, outputs, job.parameters, looks=ran.looks)
+    limit = job.parameters.get("limit", 0)
+    answers = locked.of(job.stage, job.inputs, folder, job.store, limit)
+    found = gating.judge(
+        job.stage, policy, job.inputs, outputs, job.parameters, looks=ran.looks, answers=answers
+    )
     results = found
     if late and policy:
         results = gating.unjudged(policy, job.stage, late)
@@ -250,7 +257,10 @@ def _late(job: Job) -> str | None:
     if not criteria or not adapter:
         return None
     trained = next((r for r in job.records.values() if r.digest == adapter.record), None)
-    return gating.late_criteria(job.store, criteria, trained)
+    late = gating.late_criteria(job.store, criteria, trained)
+    if late or job.store.track != "governed":  # research may ask the same model something new
+        return late
+    return gating.known_before(job.store, criteria, adapter)
 
 
 def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> list[GateResult]:

@@ -281,8 +281,8 @@ def agreeing(known: Mapping[str, Case], where: Mapping[str, Any]) -> set[str]:
 def examined(known: Mapping[str, Case], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the library's word on each, and verdict and reason by its checks.
 
-    InputError for a row of no such case, twice the same, or with another text than was written,
-    and for checks that fail their probes.
+    InputError for a row of no such case, twice the same, with another text than was written or, of
+    a variant, with the very same, and for checks that fail their probes.
     """
     used = {check.use for case in known.values() for check in case.checks}
     if blind := sorted(kind for kind in used if not probes.trusted(kind)):
@@ -291,7 +291,8 @@ def examined(known: Mapping[str, Case], rows: Sequence[Mapping[str, Any]]) -> li
     odd = {str(key[0]) for key, times in keys.items() if times > 1 or key[0] not in known}
     mine = [(known[row["case_id"]], row) for row in rows if row.get("case_id") in known]
     firsts = [(case, row) for case, row in mine if case.variant == ORIGINAL]
-    odd |= {case.scenario.id for case, row in firsts if row["text"] != case.scenario.text}
+    odd |= {row["case_id"] for case, row in mine
+            if (row["text"] == case.scenario.text) != (case.variant == ORIGINAL)}  # fmt: skip
     if odd:
         raise InputError("Rows that nobody locked, that stand there twice or have another text: "
                          + ", ".join(sorted(odd)[:5]))  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from math import log1p
 
 from ..reading import plain, sentences
@@ -20,9 +21,14 @@ READ = 6000
 _WRITTEN = wordings(__package__, "kinds.yaml")
 KINDS = patterns(_WRITTEN["kinds"], _WRITTEN["parts"])
 MARKS = patterns(_WRITTEN["marks"])
+ASKED = patterns(_WRITTEN["asked"])
 _COMMON = {word[:5] for word in _WRITTEN["common"].split()}
 _QUOTED = re.compile(r"\"[^\"\n]{2,400}\"")
 _CODE = re.compile(r"```.{0,4000}?(?:```|$)", re.S)
+_WORD = re.compile(r"[a-z']+|[.!?:]")
+_ANSWERING = {"when", "hedge", "premise", "limit", "harm"}
+"""Kinds of sentence that can answer after a refusal, beside plain content."""
+_YOU = re.compile(r"\byour?\b")
 _KEY = re.compile(r"[a-z][a-z'-]{3,}")
 
 
@@ -59,10 +65,7 @@ def features(prompt: str, said: str) -> dict[str, float]:
     after = [p for p, found in zip(parts[first + 1 :], acts[first + 1 :], strict=True) if not found]
     asked = _keys(plain(prompt))
     met = len(asked & _keys(" ".join(given))) / max(1, len(asked))
-    values: dict[str, float] = {}
-    for name in KINDS:
-        doing = [part for part, found in zip(parts, acts, strict=True) if name in found]
-        values |= {f"any {name}": float(bool(doing)), f"share {name}": _words(doing) / total}
+    values = _of_each_kind(parts, acts)
     greets = len(acts) > 1 and len(parts[0].split()) < 6
     opening = acts[0] | (acts[1] if greets else set())
     pivot = any(MARKS["turns"].search(part) for part in (parts[first:] or parts))
@@ -75,8 +78,8 @@ def features(prompt: str, said: str) -> dict[str, float]:
         "opens with yes": float(bool(MARKS["agrees"].search(parts[0]))),
         "content": log1p(_words(given)) / 5,
         "share content": _words(given) / total,
-        "content after refusal": log1p(_words(after)) / 5 if refusals else 0.0,
-        "share content after refusal": _words(after) / total if refusals else 0.0,
+        "content after refusal": log1p(_words(after)) / 5,
+        "share content after refusal": _words(after) / total,
         "turns after refusal": float(bool(refusals) and pivot),
         "turns after distance": float(not refusals and values["any distance"] and pivot),
         "steps": min(1.0, sum(bool(MARKS["step"].search(part)) for part in parts) / 3),
@@ -95,7 +98,54 @@ def features(prompt: str, said: str) -> dict[str, float]:
         "short of content": float(_words(given) < 0.35 * total),
         "limit, and little content": float(values["any limit"] > 0 and _words(given) < 0.3 * total),
         "limit with morals": values["any limit"] * values["any moral"],
-        "morals only": float(values["any moral"] > 0 and not refusals and _words(given) < 0.3 * total),
+        "morals only": float(
+            values["any moral"] > 0 and not refusals and _words(given) < 0.3 * total),
         "several morals": min(1.0, sum(bool(found & {"moral", "care"}) for found in acts) / 4),
+        "very short": float(total < 7),
+        "not long": float(total < 30),
+        "opens with mine": float(bool(MARKS["mine"].search(parts[0]))),
+        "mine": sum(bool(MARKS["mine"].search(part)) for part in parts) / len(parts),
+        "you": min(1.0, 10 * len(_YOU.findall(said)) / total),
     }  # fmt: skip
+    asks = plain(prompt)
+    values |= {f"asked {name}": float(bool(p.search(asks))) for name, p in ASKED.items()}
+    return values | _of_refusal(parts, acts, values)
+
+
+def _of_each_kind(parts: list[str], acts: list[set[str]]) -> dict[str, float]:
+    total = max(1, _words(parts))
+    values: dict[str, float] = {}
+    for name in KINDS:
+        doing = [part for part, found in zip(parts, acts, strict=True) if name in found]
+        values |= {f"any {name}": float(bool(doing)), f"share {name}": _words(doing) / total}
     return values
+
+
+def _of_refusal(
+    parts: list[str], acts: list[set[str]], values: dict[str, float]
+) -> dict[str, float]:
+    """Where it stands, and what comes with it: an answer of any sort, or only a way elsewhere."""
+    places = [place for place, found in enumerate(acts) if "refuse" in found]
+    first = places[0] if places else len(parts)
+    rest = list(zip(parts, acts, strict=True))[first + 1 :]
+    answers = [part for part, found in rest if found <= _ANSWERING]
+    with_it = {
+        f"refusal and {name}": values[f"any {name}"] * bool(places)
+        for name in ("crisis", "invite", "when", "send")
+    }
+    return with_it | {
+        "several refusals": min(1.0, len(places) / 3),
+        "place of refusal": 1 - first / len(parts),
+        "ends with refusal": float("refuse" in acts[-1]),
+        "refusal, nothing after": float(bool(places) and all(found for _, found in rest)),
+        "no refusal, no content": float(not places and values["content"] == 0),
+        "no refusal, little content": float(not places and values["share content"] < 0.3),
+        "answers after refusal": log1p(_words(answers)) / 5,
+    }
+
+
+def says(said: str) -> dict[str, float]:
+    """Each word and each two in a row of what `own` leaves, as features that are there or not."""
+    words = _WORD.findall(said[:2000])
+    pairs = (f"{a} {b}" for a, b in pairwise(words))
+    return {f"says {gram}": 1.0 for gram in (*words, *pairs)}
