@@ -417,3 +417,28 @@ def done(finished: Path, tmp_path: Path) -> Iterator[Lab]:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     with surroundings(tmp_path):
         yield Lab(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def in_order(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, and everybody did what the governed track asks of them; to be copied, never used."""
+    home = tmp_path_factory.mktemp("in_order")
+    shutil.copytree(finished, home, dirs_exist_ok=True)
+    with surroundings(home):
+        lab = Lab(home)
+        lab.govern()
+        told = lab.cli("run")
+        assert told.code == 0, told.err
+    return home
+
+
+@pytest.fixture
+def governed_done(in_order: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A copy of a use case whose research led to a candidate, with all in order to promote it."""
+    shutil.copytree(in_order, tmp_path, dirs_exist_ok=True)
+    with surroundings(tmp_path):
+        lab = Lab(
+            tmp_path, [{"id": layer, "stage": name} | COUNT for name, layer in LAYERS.items()]
+        )
+        lab.keys = tmp_path / "persons"
+        yield lab

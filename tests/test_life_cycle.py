@@ -135,6 +135,7 @@ def test_shuffled_labels_end_in_a_refusal_that_names_the_gate(bench, routed):
     assert verdicts["candidate"]["verdict"] == "failed"
 
 
+@pytest.mark.prove
 def test_the_generative_pack_runs_every_stage_and_too_few_cases_are_no_pass(bench):
     """SmolLM2 from GGUF through all stages; a handful of cases is insufficient evidence, exit 3."""
     place = bench.folder / "card-support"

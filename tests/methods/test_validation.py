@@ -83,6 +83,7 @@ def test_the_negative_control_misses_a_layer_by_name(stage):
 def test_the_figure_takes_gates_over_shares_only(stage):
     """Counts have no place on that scale."""
     counted = verdict("count", figure={"value": 3.0, "unit": "rows", "low": None, "n": 3})
-    table = validation.margins([verdict(), counted])
+    other = verdict("standing", threshold="recall of what must be masked (0.9)")
+    table = validation.margins([verdict(), counted, other])
     assert table["name"].tolist() == ["right"] and table["asked"].tolist() == [0.5]
     assert figures.margins(table) and figures.margins(table.head(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from .stage import SYMBOLS, Stage, readable
 VERDICTS, FIGURES = "_verdicts", "_figures"
 BEFORE = ("data", "adaptation")
 """Inputs of that name hold verdicts of stages that are no layer of validation."""
+ASKED = re.compile(r"at (least|most) (-?[\d.]+)$")
 NAMED = 5  # cases of a gate that the page names before it says how many more
 
 
@@ -79,13 +81,13 @@ def margins(found: list[dict[str, Any]]) -> pd.DataFrame:
     """For the figure: gates over a share with an interval, and what was asked of them."""
     lines = []
     for one in found:
-        figure = one.get("figure") or {}
-        if figure.get("unit") != "share" or figure.get("low") is None:
+        figure, asked = one.get("figure") or {}, ASKED.search(one.get("threshold", ""))
+        if figure.get("unit") != "share" or figure.get("low") is None or not asked:
             continue
         lines.append({
             "name": one["criterion"], "n": figure["n"], "value": figure["value"],
             "low": figure["low"], "high": figure["high"], "verdict": one["verdict"],
-            "asked": float(one["threshold"].split()[-1]), "at_least": "at least" in one["threshold"],
+            "asked": float(asked[2]), "at_least": asked[1] == "least",
         })  # fmt: skip
     columns = ["name", "n", "value", "low", "high", "verdict", "asked", "at_least"]
     return pd.DataFrame(lines, columns=columns)

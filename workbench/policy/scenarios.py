@@ -55,8 +55,11 @@ class Cell(Document):
     """A combination that can't exist."""
 
     hazard: str
+    """Its row."""
     condition: str
+    """Its column."""
     why: Text
+    """Why nothing can stand there."""
 
 
 class Check(Document):
@@ -121,8 +124,11 @@ class Scenario(Document):
     id: Name
     """Unique over all libraries of the use case."""
     hazard: str
+    """A hazard of the library."""
     condition: str
+    """A condition of the library."""
     origin: Literal["authored", "standard", "incident", "near_miss"]
+    """Where it comes from; what an incident taught always blocks."""
     text: str
     """What the model is given; empty or broken where that is the situation."""
     checks: list[Check] = Field(min_length=1)
@@ -130,6 +136,7 @@ class Scenario(Document):
     variants: list[Literal[OPERATORS]] = []
     """Operators that change the text, each once; the first ones are kept where fewer are asked."""
     relations: list[Relation] = []
+    """What a changed text must do to the answer."""
     severity: Severity | None = None
     """Over the hazard's."""
     version: int | None = Field(default=None, ge=1, strict=True)
@@ -162,15 +169,21 @@ class Library(Document):
     """A file of scenarios about a theme."""
 
     library: Name
+    """Short name of the library."""
     version: int = Field(ge=1, strict=True)
+    """Counts up with every change."""
     author: Text
+    """Who stands for it."""
     reviewed_by: str
     """The person who stands for it; empty until one does."""
     hazards: dict[str, Hazard] = Field(min_length=1)
+    """Id -> what goes wrong."""
     conditions: dict[str, Text] = Field(min_length=1)
     """The circumstances under which each hazard is met."""
     not_applicable: list[Cell] = []
+    """Cells where nothing can stand."""
     scenarios: list[Scenario] = Field(min_length=1)
+    """The scenarios."""
 
 
 class Case(NamedTuple):
