@@ -306,7 +306,7 @@ def test_an_address_stays_in_its_cell():
      "Aa 12, 1234 Aa, ", "12 Apt Aa ", "Aa utca 1, ", "Aa d'Aa ", "1 Aa\n", "12 Aa AB "],
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(unit):
-    """100 kB of any one thing take a second at most."""
+    """100 kB of any one thing take three seconds at most; in quadratic time it would be minutes."""
     started = time.process_time()
     list(addresses.find_addresses(unit * (100_000 // len(unit))))
-    assert time.process_time() - started <= 1
+    assert time.process_time() - started <= 3

@@ -72,7 +72,7 @@ def test_health_is_of_the_strictest_class():
     "unit", ["a", "1", "1 ", "diagnosed with a ", "my ", "aa ", "é", "1.", "a-", "\n"]
 )
 def test_hostile_text_takes_linear_time(unit):
-    """100 kB of any one thing take a second at most."""
+    """100 kB of any one thing take three seconds at most; in quadratic time it would be minutes."""
     started = time.process_time()
     list(health.find_health(unit * (100_000 // len(unit))))
-    assert time.process_time() - started <= 1
+    assert time.process_time() - started <= 3

@@ -94,4 +94,4 @@ def test_hostile_text_costs_no_more_than_its_length(unit):
     for find in [one for one in interface._FIND if one.__module__.endswith(ours)]:
         started = time.process_time()
         list(find(text))
-        assert time.process_time() - started <= 1.0, find.__name__
+        assert time.process_time() - started <= 3, find.__name__

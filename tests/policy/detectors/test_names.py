@@ -94,9 +94,9 @@ def test_a_column_of_names_is_found_cell_by_cell():
     "unit", ["a", "Aa ", "Aa-", "A'", "A. ", "Aa, ", "my name is ", "Mary Xu "]
 )
 def test_hostile_text_takes_linear_time(unit):
-    """100 kB of any one thing take a second at most."""
+    """100 kB of any one thing take three seconds at most; in quadratic time it would be minutes."""
     text = unit * (100_000 // len(unit))
     names.find_names("warm")
     started = time.process_time()
     list(names.find_names(text))
-    assert time.process_time() - started <= 1
+    assert time.process_time() - started <= 3

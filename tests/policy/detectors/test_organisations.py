@@ -40,8 +40,8 @@ def test_common_words_are_no_organisations(text):
 
 @pytest.mark.parametrize("unit", ["A & ", "Aa and ", "Aa, Inc", "Bank of ", "works at ", "A"])
 def test_hostile_text_takes_linear_time(unit):
-    """100 kB of any one thing take a second at most."""
+    """100 kB of any one thing take three seconds at most; in quadratic time it would be minutes."""
     list(organisations.find_organisations("Warm Up"))
     started = time.process_time()
     list(organisations.find_organisations(unit * (100_000 // len(unit))))
-    assert time.process_time() - started <= 1
+    assert time.process_time() - started <= 3

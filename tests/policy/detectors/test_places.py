@@ -64,11 +64,8 @@ def test_nationalities_and_religions_are_told_apart_from_places():
 
 @pytest.mark.parametrize("unit", ["A", "New York ", "Aa, ", "Rio de ", "lives in ", "\n"])
 def test_hostile_text_takes_linear_time(unit):
-    """100 kB of any one thing take a second at most, on a machine that has time for it."""
+    """100 kB of any one thing take three seconds at most; in quadratic time it would be minutes."""
     list(places.find_places("warm Up"))
-    spent = []
-    for _ in range(3):
-        started = time.process_time()
-        list(places.find_places(unit * (100_000 // len(unit))))
-        spent.append(time.process_time() - started)
-    assert min(spent) <= 1
+    started = time.process_time()
+    list(places.find_places(unit * (100_000 // len(unit))))
+    assert time.process_time() - started <= 3
