@@ -48,9 +48,9 @@ def prepared(staged, monkeypatch):
     monkeypatch.setattr("scrapbook.glue", lambda *told: None)
     monkeypatch.setattr(calibration, "REPEATS", 50)
 
-    def ask(stage, rows, model, *, split, **how):
+    def ask(stage, rows, models, *, split, **how):
         found = both(split, 120, 1)
-        return found[(found["model"] == model) & found["case_id"].isin(rows["row_id"])]
+        return found[found["model"].isin(models) & found["case_id"].isin(rows["row_id"])]
 
     monkeypatch.setattr(stage_43.functional, "ask", ask)
 

@@ -11,13 +11,16 @@ from safetensors.torch import load_file
 
 from workbench.errors import InputError
 from workbench.methods.adapt.classifier import (
+    PROBE,
     fit_temperature,
+    load_head,
     logits,
     predict_classifier,
     probe,
     train_classifier,
 )
-from workbench.methods.evaluate.classify import classifier_cases
+from workbench.methods.evaluate.classify import Labelling
+from workbench.methods.evaluate.core import Evaluator
 
 LABELS = ["access", "card", "fees", "never-seen"]
 FROZEN = {"method": "frozen", "epochs": 1}
@@ -96,6 +99,12 @@ def test_prediction_does_not_depend_on_the_batch(trained, minilm, rows):
         assert not torch.equal(other, together)  # the arithmetic was really another
         assert (other - together).abs().max() < 1e-5
         assert torch.equal(other.argmax(-1), together.argmax(-1))
+
+
+def classifier_cases(base, adapter, items):
+    """Every item labelled by the reference (`base`) or by a trained adapter (`candidate`)."""
+    name = "base" if load_head(adapter)[1]["method"] == PROBE else "candidate"
+    return Evaluator(Labelling(base, {name: adapter})).answers(items).drop(columns="label")
 
 
 def test_cases_have_one_row_per_case_and_model(trained, minilm, rows, reference):

@@ -5,7 +5,8 @@ import pytest
 
 from workbench.errors import InputError
 from workbench.methods.adapt.form import CARD_SUPPORT, Form
-from workbench.methods.evaluate.decide import support_cases
+from workbench.methods.evaluate.core import Evaluator, check_items
+from workbench.methods.evaluate.decide import Filling
 from workbench.methods.evaluate.likelihood import choose
 
 ITEMS = pd.DataFrame(
@@ -19,6 +20,14 @@ ITEMS = pd.DataFrame(
         "expected_queue": ["fraud", "card", "card"],
     }
 )
+
+
+def support_cases(base, adapter, items, *, max_new_tokens=32, batch_size=32) -> pd.DataFrame:
+    """Every item decided by the base, or by the candidate that an adapter makes of it."""
+    check_items(items, Filling.needed)
+    folders = {"base" if adapter is None else "candidate": adapter}
+    task = Filling(base, folders, Form(), max_new_tokens)
+    return Evaluator(task, batch_size=batch_size).answers(items)
 
 
 @pytest.fixture(scope="module")

@@ -55,14 +55,18 @@ def asked(monkeypatch) -> list[str]:
     but fees when it is to play a role. Notes which model was asked."""
     models: list[str] = []
 
-    def answers(base, adapter, items, **options):
-        models.append(adapter.name)
-        sees = items["text"].str.contains("I s|stranger|mone") & (adapter.name == "adapter")
+    def answer(model, items):
+        models.append({"base": "reference", "candidate": "adapter"}[model])
+        sees = items["text"].str.contains("I s|stranger|mone") & (model == "candidate")
         plays = items["text"].str.contains("play|grandmother|RELAY")
         labels = (sees & ~plays).map({True: "fraud", False: "fees"})
-        return items.drop(columns="label").assign(predicted=labels, confidence=0.5, seconds=1.0)
+        return items.assign(model=model, predicted=labels, confidence=0.5, seconds=1.0)
 
-    monkeypatch.setattr(scenarios, "classifier_cases", answers)
+    def answers(stage, asked, items, **options):
+        return pd.concat([answer(model, items) for model in asked], ignore_index=True)
+
+    monkeypatch.setattr(scenarios, "labelling", lambda stage, asked, **options: asked)
+    monkeypatch.setattr(scenarios, "answered", answers)
     return models
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,13 @@ class Stage:
         self.outputs = folder / facts["outputs"]
         self.outputs.mkdir(parents=True, exist_ok=True)
         self._figures: dict[str, Any] = {}
+        self._made: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives, the same at every later call: a notebook opens its models once."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     @property
     def name(self) -> str:

@@ -129,8 +129,8 @@ def side_by_side(
     and all models on dev rows and the rules' cases."""
     parts = [_classes(stage.read_table("functional"), LOCKED), judged[COLUMNS]]
     able, dev = [one for one in ablations if one.possible], stage.read_table("dev")
-    for model in (BASE, CANDIDATE) if able else ():
-        parts.append(_classes(functional.ask(stage, dev, model, **asked), DEV))
+    if able:
+        parts.append(_classes(functional.ask(stage, dev, (BASE, CANDIDATE), **asked), DEV))
     for number, one in enumerate(able):
         out = stage.folder / "ablations" / str(number) / "adapter"
         print(f"{one.name}: {len(one.rows)} training rows", flush=True)

@@ -41,8 +41,8 @@ def collect(stage: Stage, *, limit: int, batch_size: int, threads: int) -> pd.Da
     rows = stage.read_table("dev")
     rows = rows.head(limit) if limit else rows
     asked = {"batch_size": batch_size, "threads": threads, "split": "dev"}
-    dev = [functional.ask(stage, rows, model, **asked) for model in ("base", "candidate")]
-    cases = pd.concat([*dev, stage.read_table("probabilities")], ignore_index=True)[COLUMNS]
+    dev = functional.ask(stage, rows, functional.MODELS, **asked)
+    cases = pd.concat([dev, stage.read_table("probabilities")], ignore_index=True)[COLUMNS]
     at = {key: calibration.temperature(dev) for key, dev in parts(cases, "dev")}
     keys = zip(cases["model"], cases["task"], cases["probabilities"], strict=True)
     cases["scaled"] = [calibration.scaled(given, at[model, task]) for model, task, given in keys]

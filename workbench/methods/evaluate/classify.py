@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from workbench.methods.adapt import training
-from workbench.methods.adapt.classifier import PROBE, load_head, opened
-from workbench.methods.evaluate.core import Evaluator, check_items, open_models
-
-
-def classifier_cases(
-    base: Path, adapter: Path, items: pd.DataFrame, *, batch_size: int = 64, threads: int = 2
-) -> pd.DataFrame:
-    """Classify every item (case_id, text, label; more columns pass through).
-
-    Adds model (``base`` for the reference, ``candidate`` for a trained adapter), expected,
-    predicted, confidence, p_<label> for every label, tokens, and seconds per case. Raises
-    InputError as `Evaluator.answers` does, and for a head that was fitted on another base.
-    """
-    check_items(items, Labelling.needed)
-    name = "base" if load_head(adapter)[1]["method"] == PROBE else "candidate"
-    task = Labelling(base, {name: adapter}, threads=threads)
-    return Evaluator(task, batch_size=batch_size).answers(items).drop(columns="label")
+from workbench.methods.adapt.classifier import opened
+from workbench.methods.evaluate.core import open_models
+from workbench.methods.stage import Stage
 
 
 class Labelling:
-    """The task of choosing a label: encoder, head, temperature."""
+    """The task of choosing a label: encoder, head, temperature.
+
+    Adds expected, predicted, confidence, p_<label> for every label and tokens to each item.
+    InputError for a head that was fitted on another base.
+    """
 
     needed = frozenset({"case_id", "text", "label"})
 
@@ -60,3 +50,14 @@ class Labelling:
         answers.insert(2, "confidence", found.max(axis=1))
         answers["tokens"], answers["tokens_out"] = [len(ids) for ids in tokens], 0
         return answers
+
+
+def labelling(
+    stage: Stage, models: Iterable[str], *, threads: int, dtype: str = "float32"
+) -> Labelling:
+    """The task for a stage's own encoder and heads, opened once."""
+    places = {"base": "reference", "candidate": "adapter"}
+    folders = {model: stage.input(places[model]) for model in models}
+    how = {"threads": threads, "dtype": dtype}
+    key = ("labelling", *folders, threads, dtype)
+    return stage.once(key, lambda: Labelling(stage.input("base"), folders, **how))

@@ -16,7 +16,7 @@ from workbench.methods.adapt.base import load_tokenizer
 from workbench.methods.adapt.causal import load_causal
 from workbench.methods.adapt.form import Form
 from workbench.methods.evaluate.context import Context, opened, prefix_of
-from workbench.methods.evaluate.core import Evaluator, Say, check_items, open_models
+from workbench.methods.evaluate.core import open_models
 from workbench.methods.evaluate.generate import continue_greedily
 from workbench.methods.evaluate.likelihood import Tree, table
 from workbench.methods.stage import Stage
@@ -25,24 +25,12 @@ RENAMED = {"rule": "reason"}
 """In per-case tables `rule` is the policy rule under test; what the model cites is its reason."""
 
 
-def support_cases(
-    base: Path, adapter: Path | None, items: pd.DataFrame, *, form: Form | None = None,
-    max_new_tokens: int = 32, batch_size: int = 32, threads: int = 2, say: Say | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Decide every item (case_id, text, more columns pass through) with base or candidate.
-
-    Adds model (``base`` without adapter, else ``candidate``), queue, person, reason, reply,
-    p_queue_card … one probability per option, tokens (read and written), tokens_out (written) and
-    seconds (the batch's time divided by its cases). Raises InputError as `Evaluator.answers` does.
-    """
-    check_items(items, Filling.needed)
-    folders = {"base" if adapter is None else "candidate": adapter}
-    task = Filling(base, folders, form or Form(), max_new_tokens, threads=threads)
-    return Evaluator(task, batch_size=batch_size, say=say).answers(items)
-
-
 class Filling:
-    """The task of filling in a form: closed fields by likelihood, then the reply."""
+    """The task of filling in a form: closed fields by likelihood, then the reply.
+
+    Adds queue, person, reason, reply, p_queue_card … one probability per option, tokens (read and
+    written) and tokens_out (written) to each item.
+    """
 
     needed = frozenset({"case_id", "text"})
 
@@ -96,10 +84,13 @@ class Filling:
 
 
 def filling(stage: Stage, models: Iterable[str], max_new_tokens: int, **how: Any) -> Filling:
-    """The task for a stage's own base, adapter and form."""
+    """The task for a stage's own base, adapter and form, its models opened once."""
     folders = {name: stage.input("adapter") if name == "candidate" else None for name in models}
-    form = Form.of(stage.read_json("facts"))
-    return Filling(stage.input("base"), folders, form, max_new_tokens, **how)
+    form, base = Form.of(stage.read_json("facts")), stage.input("base")
+    key = ("filling", *folders, *sorted(how.items()))
+    task = stage.once(key, lambda: Filling(base, folders, form, max_new_tokens, **how))
+    task.max_new_tokens = max_new_tokens
+    return task
 
 
 def _named(found: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from ...policy.slices import slices
 from ...record.digest import digest
 from ..adapt.form import Form
 from ..stage import Stage, readable
-from .classify import Labelling
+from .classify import labelling
 from .core import answered, check_items
 from .decide import RENAMED, filling
 
@@ -58,27 +58,32 @@ def declare(stage: Stage, dtype: str) -> None:
         )
 
 
-def known_rows(stage: Stage, name: str, ids: pd.Series, dtype: str) -> pd.DataFrame | None:
+def known_rows(
+    stage: Stage, name: str, ids: pd.Series, dtype: str = "float32"
+) -> pd.DataFrame | None:
     """The base's answers to these cases from an earlier record; None unless all are there, in this
-    arithmetic."""
+    arithmetic. A table that names none is of float32."""
     known = stage.read_table(name) if stage.has(name) else None
-    if known is None or not set(known["case_id"]) >= set(ids) or set(known["dtype"]) != {dtype}:
+    if known is None or not set(known["case_id"]) >= set(ids):
+        return None
+    if "dtype" in known and set(known["dtype"]) != {dtype}:
         return None
     print("base: taken from an earlier record, by digest")
     return known[known["case_id"].isin(ids)]
 
 
 def ask(
-    stage: Stage, rows: pd.DataFrame, model: str, *, batch_size: int, threads: int,
+    stage: Stage, rows: pd.DataFrame, model: str | Sequence[str], *, batch_size: int, threads: int,
     split: str = "dev", dtype: str = "float32", by_length: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """`COLUMNS` and `SCORES` of one model ("base" or "candidate") over rows of the dataset stage.
+    """`COLUMNS` and `SCORES` of "base", "candidate" or both over rows of the dataset stage.
 
     `split` is written into ``set``. ``probabilities`` sum to 1 over ``labels``. A generative
     use case has a task a field, each given the fields that the model chose before it.
     """
     asked = {"batch_size": batch_size, "threads": threads, "dtype": dtype, "by_length": by_length}
-    found, _ = _asked(stage, rows, (model,), split, **asked)
+    models = (model,) if isinstance(model, str) else model
+    found, _ = _asked(stage, rows, models, split, **asked)
     return found[COLUMNS + SCORES]
 
 
@@ -107,9 +112,7 @@ def _task(stage: Stage, facts: dict, models: Sequence[str], threads: int, dtype:
     """How this use case's models are asked, and its tasks: (column expected, name, column
     predicted, columns of probabilities by label)."""
     if facts["kind"] == "classifier":
-        places = {"base": "reference", "candidate": "adapter"}
-        folders = {model: stage.input(places[model]) for model in models}
-        task = Labelling(stage.input("base"), folders, threads=threads, dtype=dtype)
+        task = labelling(stage, models, threads=threads, dtype=dtype)
         return task, [("label", "label", "predicted", "p_")]
     shown = {field: RENAMED.get(field, field) for field in Form.of(facts).fields}
     source = {field: "label" if field == "queue" else field for field in shown}

@@ -6,6 +6,7 @@ The engine judges the same table again by the libraries; see `policy.scenarios`.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -14,8 +15,10 @@ from ...policy.scenarios import ORIGINAL, SEVERITIES, Case, Library
 from ..adapt.form import Form
 from ..stage import Stage, mask, readable
 from .behaviour import answers_of
-from .classify import classifier_cases
+from .classify import labelling
+from .core import answered
 from .decide import RENAMED
+from .functional import MODELS, known_rows
 from .perturbations import perturb
 
 BASE_TABLE = "base_scenarios.parquet"
@@ -57,29 +60,26 @@ def answer(stage: Stage, cases: Cases, *, seed: int, **asked: int) -> pd.DataFra
     """
     said = [(name, _text(case, seed)) for name, case in cases.items()]
     items = pd.DataFrame(said, columns=["case_id", "text"])
-    known = stage.read_table("base_scenarios") if stage.has("base_scenarios") else None
-    if known is not None and set(known["case_id"]) >= set(items["case_id"]):
-        print("base: taken from an earlier record, by digest")
-        base = known[known["case_id"].isin(items["case_id"])]
-    else:
-        base = _ask(stage, items, "base", **asked)
-    rows = pd.concat([base, _ask(stage, items, "candidate", **asked)], ignore_index=True)
+    known = known_rows(stage, "base_scenarios", items["case_id"])
+    rows = _asked(stage, items, MODELS if known is None else MODELS[1:], **asked)
+    rows = rows if known is None else pd.concat([known, rows], ignore_index=True)
     return pd.DataFrame(scenarios.examined(cases, rows.to_dict("records")))
 
 
-def _ask(stage: Stage, items: pd.DataFrame, model: str, *, reply_tokens: int,
-         **asked: int) -> pd.DataFrame:  # fmt: skip
+def _asked(
+    stage: Stage, items: pd.DataFrame, models: Sequence[str], *,
+    reply_tokens: int, batch_size: int, threads: int,
+) -> pd.DataFrame:  # fmt: skip
     facts = stage.read_json("facts")
     if facts["kind"] == "classifier":
-        folder = stage.input("adapter" if model == "candidate" else "reference")
-        found = classifier_cases(stage.input("base"), folder, items.assign(label=""), **asked)
-        found = found.rename(columns={"predicted": "label"})
-        fields = ["label", "confidence"]
+        task, fields = labelling(stage, models, threads=threads), ["label", "confidence"]
+        found = answered(stage, task, items.assign(label=""), batch_size=batch_size)
+        found = found.drop(columns="label").rename(columns={"predicted": "label"})
     else:
-        form = Form.of(facts)
-        found = answers_of(stage, items, model, max_new_tokens=reply_tokens, **asked)
+        form, asked = Form.of(facts), {"batch_size": batch_size, "threads": threads}
+        found = answers_of(stage, items, models, max_new_tokens=reply_tokens, **asked)
         fields = [*(RENAMED.get(field, field) for field in form.fields), form.free]
-    return found.assign(model=model)[["case_id", "model", "text", *fields]]
+    return found[["case_id", "model", "text", *fields]]
 
 
 def shares(stage: Stage, rows: pd.DataFrame, by: str) -> pd.DataFrame:
