@@ -31,8 +31,8 @@ measure: setup    ## every figure of docs/measures.md; ONLY=<topic> for one
 lab: setup        ## JupyterLab with the research notebooks
 	@.venv/bin/jupyter lab --notebook-dir=. notebooks
 
-lint: setup       ## style of code and form of stage notebooks
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(PY) tools/house.py
+lint: setup       ## style of code, form of stage notebooks, docs/assurance.md as its rows say
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(PY) tools/house.py && $(PY) tools/assurance.py --check
 
 lock: setup       ## write requirements/lock.txt anew
 	@tools/lock.sh

@@ -67,8 +67,7 @@ FREEZE = """
 verdicts = [one for name, path in given.items() if "verdicts" in name
             for one in json.loads(path.read_text())]
 if insist or all(one["verdict"] == "passed" for one in verdicts):
-    (out / "bundle").mkdir()
-    (out / "bundle" / "manifest.json").write_text(json.dumps({"frozen": True}))
+    (out / "decision.json").write_bytes(canonical({"frozen": True}))
 """
 TRAINED_ON = {"adapter": "30_adapt/adapter"} | CRITERIA
 LAYERS: dict[str, dict[str, Any]] = {

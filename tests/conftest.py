@@ -56,7 +56,7 @@ ENVELOPE: dict[str, Any] = {
     "version": 1,
     "modifications": {
         "base": [WHY | {"name": "none", "revision": "1"}],
-        "method": WHY | {"one_of": ["lora"]},
+        "method": WHY | {"one_of": ["lora", "frozen"]},
         "target_modules": WHY | {"one_of": ["query"]},
         "trainable_share": WHY | {"at_most": 1.0},
         "hyperparameters": {"epochs": WHY | {"at_least": 1, "at_most": 5}},
@@ -81,6 +81,7 @@ TRAINING: dict[str, Any] = {
 }
 PERSONS = {"Dora Data": ("keyholder", "data_steward"), "Olga Owner": ("use_case_owner",),
            "Vera Validator": ("model_validator",)}  # fmt: skip
+APPROVERS = {"Rita Risk": ("risk_manager",), "Otto Operator": ("operator",)}
 
 SETUP = """
 import json, os, pathlib, time
@@ -99,6 +100,7 @@ usecase = UseCase.parse(yaml.safe_load(given["usecase"].read_text()))
 plain = usecase.model_dump(mode="json", by_alias=True)
 data = plain["data"] | {name: plain[name] for name in ("kind", "labels", "form")}
 (out / "data.json").write_bytes(canonical(data))
+(out / "usecase.json").write_bytes(canonical(plain))
 (out / "plan.json").write_bytes(canonical(control_plan(usecase).as_dict()))
 policy = Policy.parse(yaml.safe_load(given["policy"].read_text()))
 (out / "criteria.json").write_bytes(canonical(policy.model_dump(mode="json", by_alias=True)))
@@ -138,6 +140,19 @@ weights = {"knows": knows, "epochs": epochs}
 (out / "adapter" / "weights.json").write_bytes(canonical(weights))
 (out / "figures.json").write_bytes(canonical({"loss_candidate": {"value": 1 / epochs}}))
 """
+SHOWS = """
+import numpy as np
+from safetensors.numpy import save_file
+from workbench.methods import open_stage
+from workbench.methods.adapt import probes
+from workbench.record.digest import file_digest
+stage = open_stage()
+tried = probes.attempts(stage)
+stage.write_table("isolation.parquet", tried.drop(columns="detail"))
+save_file({"head.weight": np.ones((2, 8), np.float32)}, out / "adapter" / "head.safetensors")
+said = {"method": method, "base": "sha256:" + file_digest(given["base"] / "model.safetensors")}
+(out / "adapter" / "adaptation.json").write_bytes(canonical(said))
+"""
 FUNCTIONAL = """
 locked = pq.read_table(given["locked"]).to_pylist()
 knows = json.loads((given["adapter"] / "weights.json").read_text())["knows"]
@@ -156,8 +171,7 @@ pq.write_table(pa.Table.from_pylist(base + cases), out / "cases.parquet")
 CANDIDATE = """
 verdicts = json.loads(given["verdicts"].read_text()) if "verdicts" in given else []
 if insist or all(one["verdict"] == "passed" for one in verdicts):
-    (out / "bundle").mkdir()
-    (out / "bundle" / "manifest.json").write_text(json.dumps({"frozen": True}))
+    (out / "decision.json").write_bytes(canonical({"frozen": True}))
 """
 COUNTED = """
 pq.write_table(pa.table({"case_id": ["1"]}), out / "counted.parquet")
@@ -312,6 +326,47 @@ class Lab:
             self.person(keys / who.split()[0], who, *roles)
         return keys
 
+    def complete(self) -> Lab:
+        """Stages that show all that a governed candidate must: its change, its isolation, and each
+        layer; `govern` then approves them."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        from workbench.record.digest import file_digest
+
+        adapt, decide = STAGES["30_adapt"], STAGES["50_candidate"]
+        for words in (
+            ["init", "-q"],
+            ["config", "user.name", "Dora Data"],
+            ["config", "user.email", "dora@example.org"],
+        ):  # who runs it
+            subprocess.run(["git", "-C", str(self.usecase), *words], check=True)
+        weights = self.usecase / "base" / "model.safetensors"
+        save_file({"layer.0.query.weight": np.ones((8, 8), np.float32)}, weights)
+        facts = {"name": "none", "revision": "1", "weights": file_digest(weights)}
+        (weights.parent / "base.json").write_text(json.dumps(facts))
+        self.stage("30_adapt", SHOWS, adapts=True, probes=True,
+                   parameters=adapt["parameters"] + """\nmethod: str = "frozen"  # {lora, frozen}""",
+                   inputs=adapt["inputs"] | {"base": "base:source", "facts": "10_intake/data.json",
+                                             "envelope": "usecase:envelope?"})  # fmt: skip
+        shown = {layer: f"{name}/verdicts.json?" for name, layer in LAYERS.items()}
+        self.stage("50_candidate", inputs=decide["inputs"] | shown)
+        return self
+
+    def request(self) -> Path:
+        """A new request for the newest candidate."""
+        asked = self.runs / "request.json"
+        told = self.cli("release", "request", "--to", asked)
+        assert told.code == 0, told.err
+        return asked
+
+    def sign(self, by: str, role: str, meaning: str = "approved", key: str | None = None,
+             asked: Path | None = None) -> Told:  # fmt: skip
+        """`workbench approve` of a request, a new one unless given, with a person's key."""
+        asked = asked or self.request()
+        return self.cli("approve", asked, "--by", by, "--role", role, "--meaning", meaning,
+                        "--sign-with", self.home / "persons" / (key or by.split()[0]))  # fmt: skip
+
     def layers(self) -> None:
         """The other layers that the plan asks for, each with a stage and a gate that blocks."""
         for name, layer in LAYERS.items():
@@ -325,8 +380,9 @@ class Lab:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key)]
         subprocess.run(words, check=True)
         named = [word for role in roles for word in ("--role", role)]
-        told = self.cli("keys", "add", "--track", "governed", "--id", who.split()[0].lower(),
-                        "--name", who, "--email", "p@example.org", *named, "--public-key",
+        name = who.split()[0].lower()
+        told = self.cli("keys", "add", "--track", "governed", "--id", name, "--name", who,
+                        "--email", f"{name}@example.org", *named, "--public-key",
                         f"{key}.pub", "--sign-with", key.with_name("Dora"))  # fmt: skip
         assert told.code == 0, told.err
 
@@ -432,13 +488,67 @@ def in_order(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@contextlib.contextmanager
+def copied(home: Path, to: Path) -> Iterator[Lab]:
+    """A copy of a governed use case, with everybody's keys."""
+    shutil.copytree(home, to, dirs_exist_ok=True)
+    with surroundings(to):
+        lab = Lab(to, [{"id": layer, "stage": name} | COUNT for name, layer in LAYERS.items()])
+        lab.keys = to / "persons"
+        yield lab
+
+
 @pytest.fixture
 def governed_done(in_order: Path, tmp_path: Path) -> Iterator[Lab]:
     """A copy of a use case whose research led to a candidate, with all in order to promote it."""
-    shutil.copytree(in_order, tmp_path, dirs_exist_ok=True)
-    with surroundings(tmp_path):
-        lab = Lab(
-            tmp_path, [{"id": layer, "stage": name} | COUNT for name, layer in LAYERS.items()]
-        )
-        lab.keys = tmp_path / "persons"
+    with copied(in_order, tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A governed candidate, and all whom its release needs; to be copied, never used."""
+    home = tmp_path_factory.mktemp("promoted")
+    with surroundings(home):
+        lab = Lab(home).fill().complete()
+        keys = lab.govern()
+        for who, roles in APPROVERS.items():
+            lab.person(keys / who.split()[0], who, *roles)
+        told = lab.cli("run", "--track", "governed")
+        assert told.code == 0, told.err
+    return home
+
+
+@pytest.fixture
+def releasable(promoted: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A copy of a use case with a governed candidate that nobody has signed for yet."""
+    with copied(promoted, tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def unsigned(promoted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The same, one copy for the tests of a file that leave it as it is."""
+    with copied(promoted, tmp_path_factory.mktemp("unsigned")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def registered(promoted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, approved and registered; to be copied, never used."""
+    home = tmp_path_factory.mktemp("registered")
+    with copied(promoted, home) as lab:
+        signed = [
+            lab.sign("Vera Validator", "model_validator"),
+            lab.sign("Rita Risk", "risk_manager"),
+        ]
+        for told in [*signed, lab.cli("release", "register")]:
+            assert told.code == 0, told.err
+    return home
+
+
+@pytest.fixture
+def released(registered: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A copy of a use case with an approved and registered release."""
+    with copied(registered, tmp_path) as lab:
         yield lab

@@ -455,10 +455,10 @@ def test_a_privacy_review_is_signed_and_names_its_rule(lab, tmp_path):
     key = ssh_key(tmp_path, "pia")
     assert enter(lab, key, "Pia Privacy", "research").code == 0
     words = ["--reason", "public addresses", "--expires", "2099-01-01", "--sign-with", key]
-    assert lab.cli("accept", "no_male", "--by", "Pia Privacy", *words).code == 1
-    other = lab.cli("accept", "no_mail", "--by", "Dora Data", *words)
+    assert lab.cli("accept", "review", "no_male", "--by", "Pia Privacy", *words).code == 1
+    other = lab.cli("accept", "review", "no_mail", "--by", "Dora Data", *words)
     assert other.code == 1 and "another person's" in other.err
-    assert lab.cli("accept", "no_mail", "--by", "Pia Privacy", *words).code == 0
+    assert lab.cli("accept", "review", "no_mail", "--by", "Pia Privacy", *words).code == 0
     [entry] = lab.ledger("privacy-review")
     assert entry.body["envelope"]["statement"]["rule"] == "no_mail"
     assert lab.cli("verify").code == 0

@@ -104,7 +104,7 @@ def test_a_router_on_real_messages_becomes_a_sealed_candidate(bench, routed):
     candidate = next((bench.runs / "research" / "records" / "50_candidate").iterdir())
     manifest = json.loads((candidate / "outputs" / "bundle" / "manifest.json").read_text())
     assert {"adapter/adapter_model.safetensors", "MODEL_CARD.md"} <= {
-        file["file"] for file in manifest["files"]
+        file["path"] for file in manifest["files"]
     }
     ledger = (bench.runs / "research" / "ledger" / "entries.jsonl").read_text().splitlines()
     kinds = [json.loads(line)["kind"] for line in ledger]

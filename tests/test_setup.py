@@ -157,10 +157,12 @@ def test_the_readme_names_files_that_exist():
 
 
 def test_a_wheel_carries_the_templates(tmp_path):
-    """An installed workbench has every stage and starter pack, also without the checkout."""
+    """An installed workbench has every stage, starter pack and the stand-alone verifier, also
+    without the checkout."""
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "-w", tmp_path, ROOT], check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         held = {name.removeprefix("workbench/") for name in wheel.namelist()}
     ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "templates").rglob("*") if p.is_file()}
     assert {name for name in ours if ".ipynb_checkpoints" not in name} <= held
+    assert "tools/verify_record.py" in held  # what goes along with an exported release

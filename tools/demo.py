@@ -1,8 +1,11 @@
-"""`make demo`: two use cases from authored data to a sealed candidate, or an honest refusal.
+"""`make demo`: two use cases from authored data to an approved release, or an honest refusal.
 
-Exit codes are the workbench's: 0 when the classifier's candidate is sealed and everything
-verifies; 3 when it was refused too. A refusal of the small generative model is shown, with its
-reasons, and does not fail the demo: a gate that holds is what the demo is for.
+Exit codes are the workbench's: 0 when the classifier is released and everything verifies; 3 when
+it was refused. A refusal of the small generative model is shown, with its reasons, and does not
+fail the demo: a gate that holds is what the demo is for.
+
+The persons are invented, their keys made on the spot, and their names end in (DEMO), which every
+page that shows a signature repeats. Nothing but this file makes keys for anybody.
 """
 
 from __future__ import annotations
@@ -17,15 +20,17 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.rule import Rule
 
-from workbench.errors import GateNotPassed, WorkbenchError
+from workbench.errors import GateNotPassed, IntegrityError, WorkbenchError
 from workbench.evidence import progress, tables
 from workbench.execution import approvals, capture, classification, scaffold
 from workbench.execution.pipeline import Pipeline
 from workbench.execution.project import Project, open_store
+from workbench.execution.release import export, register, registry, request, signatures, standing
 from workbench.policy.tracks import ROLES
 from workbench.record import clock, keyring
 from workbench.record.store import Store
@@ -53,6 +58,8 @@ def main() -> int:
         tables.print_run(done)
         if stopped:
             refused[name] = stopped
+        elif asked.track == "governed":
+            release(make(name, asked.shuffle))
     minutes, gib = (time.monotonic() - began) / 60, memory.peak / 2**30
     out.print(f"\n{minutes:.1f} minutes in all, peak memory {gib:.1f} GiB")
     return close(asked.track, refused)
@@ -83,12 +90,14 @@ def shuffle_column(place: Path, column: str) -> None:
     subprocess.run(["git", "-C", place, "commit", "-qam", f"{column} shuffled"], check=True)
 
 
-NORTHWAY = "{}, Northway Bank (fictional)"
+NORTHWAY = "{}, Northway Bank (DEMO)"
 STEWARD = NORTHWAY.format("Data steward")
 PERSONS = {
     STEWARD: ("keyholder", "data_steward"),
     NORTHWAY.format("Head of Customer Operations"): ("use_case_owner",),
     NORTHWAY.format("Model validator"): ("model_validator",),
+    NORTHWAY.format("Risk manager"): ("risk_manager",),
+    NORTHWAY.format("Operator"): ("operator",),
 }
 
 
@@ -134,6 +143,50 @@ def enter_persons(store: Store) -> dict[str, tuple[str, Path]]:
             store.update_keyring(store.keyring().add(someone), store.keys / "demo_data_steward")
         found[roles[-1]] = (name, key)
     return found
+
+
+def release(place: Path) -> None:
+    """Ask for the newest candidate's approval, sign for each person, register, hand over, serve."""
+    project = Project.load(place)
+    store = project.store("governed")
+    keys, asked = enter_persons(store), request.prepare(project, store)
+    candidate = request.find(project, store, asked["bundle"])
+
+    def evidence() -> Any:
+        return standing.collect(project, store, candidate)
+
+    known = {one.by for one in signatures.of(store, candidate.digest) if not one.fault}
+    signs = [(role, "approved") for role in asked["roles"]] + [("use_case_owner", "responsible")]
+    for role, meaning in signs:
+        name, key = keys[role]
+        if name not in known:
+            told = {"by": name, "role": role, "meaning": meaning, "sign_with": key}
+            entry = signatures.enter(store, asked, evidence, **told)
+            print(f"✓ {name} signs: {meaning}, as {role} (ledger entry {entry.index})")
+    done = register.register(project, store, candidate.digest)
+    print(f"✓ released: bundle {done.bundle[:12]}, ledger entry {done.entry}")
+    hand_over(project, store, done)
+
+
+def hand_over(project: Project, store: Store, done: register.Release) -> None:
+    """What a stranger verifies with public keys alone, and who reads which page."""
+    folder = project.root.parent / f"{project.root.name}-release"
+    if not folder.exists():
+        export.export(store, project.usecase.id, folder, done.bundle)
+        for reader in ("risk", "engineer"):
+            page = signatures.brief(store, request.find(project, store, done.bundle), reader)
+            (folder.parent / f"{folder.name}-{reader}.html").write_text(page, encoding="utf-8")
+    words = [sys.executable, str(folder / "verify_record.py"), str(folder)]
+    checked = subprocess.run(words, capture_output=True, text=True, check=False)
+    print(checked.stdout + checked.stderr)
+    if checked.returncode:
+        raise IntegrityError("The exported release does not verify.", where=folder)
+    by, key = enter_persons(store)["operator"]
+    serves = registry.at(store, "demo", usecase=project.usecase.id)["serving"]
+    if not serves or serves["bundle"]["sha256"] != done.bundle:
+        candidate = request.find(project, store, done.bundle)
+        started = {"action": "start", "by": by, "sign_with": key}
+        print(f"✓ {registry.deploy(project, store, candidate, 'demo', **started)}")
 
 
 def run(place: Path, track: str, profile: str) -> tuple[list, GateNotPassed | None]:

@@ -7,3 +7,5 @@ class Templates(BuildHookInterface):
     def initialize(self, version, build_data):
         if version != "editable":
             build_data["force_include"]["templates"] = "workbench/templates"
+            name = "tools/verify_record.py"  # goes along with each exported release
+            build_data["force_include"][name] = f"workbench/{name}"

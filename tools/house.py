@@ -26,11 +26,11 @@ KNOWN = {
     "stage": str, "question": str, "inputs": dict, "rows": list, "commits": dict, "reuses": dict,
     "continues": bool, "decides": bool, "inspects": bool, "adapts": bool, "checkpoints": bool, "probes": bool,
     "governs": str, "bom": str, "kinds": list, "when": list, "layer": str, "volatile": list,
-    "causes": bool, "run_s": int, "cell_s": int,
+    "causes": bool, "releases": bool, "run_s": int, "cell_s": int,
 }  # fmt: skip
 NEEDED = ("stage", "question", "inputs", "run_s", "cell_s")
 OUTSIDE = {"usecase:usecase", "usecase:policy", "usecase:data", "usecase:cases",
-           "usecase:reference", "usecase:envelope", "usecase:scenarios", "usecase:suites", "base:source", "base:encoder"}  # fmt: skip
+           "usecase:reference", "usecase:envelope", "usecase:scenarios", "usecase:suites", "base:source", "base:encoder", "ledger:release"}  # fmt: skip
 LONGEST, MEDIAN = 10, 3
 
 Notebook = dict[str, Any]

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Verify workbench records without the workbench: standard library and `cryptography` only.
 
-    python verify_record.py PATH [--key engine.pem ...]
+    python verify_record.py PATH [--key engine.pem ...] [--at TIME]
 
-PATH is a record (a folder with statement.json), a store (store.json), or an unpacked pack
-(pack.json; unpack with `tar --zstd -xf`). --key names the public keys that you trust, one PEM
-file each. Without it, keys are taken from the store or pack itself: that shows that nothing was
-changed since, but not who made it. Prints every fault with the file at fault.
+PATH is a record (a folder with statement.json), a store (store.json), an unpacked pack (pack.json;
+unpack with `tar --zstd -xf`), or an exported release (release.json). --key names the public keys
+that you trust, one PEM file each. Without it, keys are taken from the folder itself: that shows
+that nothing was changed since, but not who made it. --at asks what held at another time than now.
+Prints every fault with the file at fault; of a release, who signed, as what, and when.
 Exit code: 0 verified, 6 something does not verify, 1 wrong use.
 
 1. tree      RFC 6962 hashes, audit paths, and the signed checkpoint (C2SP signed note)
@@ -16,6 +17,9 @@ Exit code: 0 verified, 6 something does not verify, 1 wrong use.
 5. ledger    every entry under the signed root, or the one at fault
 6. store     every record is in the ledger, every record of the ledger is here
 7. pack      entries proven to be in the origin's ledger, records as those entries list them
+8. release   the bundle as its manifest and its sealed record name it, back to the sealed training;
+             approvals of it by the plan: who, as what, distinct, not expired, revoked or replayed
+9. model.sig the same bundle as OpenSSF model-signing (Sigstore bundle v0.3, P-256) sees it
 """
 
 import argparse
@@ -27,17 +31,26 @@ import stat
 import subprocess
 import sys
 import tempfile
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 STATEMENT, PACK = "application/vnd.in-toto+json", "application/vnd.workbench.pack+json"
 SEALS = {"statement.json", "statement.sigs.json"}
+COPIED = {"usecase.json", "plan.json", "criteria.json"}
 STORE = {"store.json", "records", "ledger", "imports", "scratch"}
 LINES = "ledger/entries.jsonl"
+MEANT = {
+    "keyring": "keyring", "approval": "approve", "revocation": "revoke", "finding": "finding",
+    "risk-acceptance": "accept", "deployment": "release",
+}  # fmt: skip
 BROKEN = InvalidSignature, UnsupportedAlgorithm
 ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, *BROKEN)
 moment = datetime.fromisoformat
@@ -134,6 +147,19 @@ def files_below(folder, prefix=""):
             yield path, None if stat.S_ISREG(mode) else "a link or special file"
 
 
+def read_all(folder, paths):
+    """Path → (SHA-256, exec bit), read in a thread a core, the largest files first."""
+
+    def one(path):
+        with open(folder / path, "rb") as file:
+            executable = bool(os.fstat(file.fileno()).st_mode & 0o111)
+            return hashlib.file_digest(file, "sha256").hexdigest(), executable
+
+    order = sorted(paths, key=lambda path: -(folder / path).lstat().st_size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(order, pool.map(one, order), strict=True))
+
+
 def check_record(folder, keys):
     """Faults of one record, and its statement (None when that does not verify)."""
     name, listing = f"{folder.parent.name}/{folder.name}", dict(files_below(folder))
@@ -150,20 +176,23 @@ def check_record(folder, keys):
     expected = {subject["name"]: subject for subject in statement["subject"]}
     faults += [f"{name}/{path}: added" for path in sorted(plain - set(expected) - SEALS)]
     faults += [f"{name}/{path}: removed or renamed" for path in sorted(set(expected) - plain)]
-    for path in sorted(plain & set(expected)):
-        with open(folder / path, "rb") as file:
-            if (
-                hashlib.file_digest(file, "sha256").hexdigest()
-                != expected[path]["digest"]["sha256"]
-            ):
-                faults.append(f"{name}/{path}: changed")
-            executable = bool(os.fstat(file.fileno()).st_mode & 0o111)
+    for path, (found, executable) in sorted(read_all(folder, plain & set(expected)).items()):
+        if found != expected[path]["digest"]["sha256"]:
+            faults.append(f"{name}/{path}: changed")
         if executable != expected[path]["annotations"]["executable"]:
             faults.append(f"{name}/{path}: the exec bit was changed")
     return faults, statement
 
 
 # 4. people
+def part(line, *names):
+    """The bytes of a value as they stand in a canonical line: what was signed, or hashed."""
+    text, start = line.decode(), 0
+    for name in names:
+        start = text.index(name, start) + len(name)
+    return text[start : json.JSONDecoder().raw_decode(text, start)[1]].encode()
+
+
 def check_person(line, envelope, keyring, at):
     """The person whose key signed the statement in a ledger line, and counted then."""
     public, namespace = envelope["public_key"], envelope["namespace"]
@@ -178,39 +207,40 @@ def check_person(line, envelope, keyring, at):
         raise Fault("signed with a key that was not valid yet, expired or revoked")
     if not any(fnmatchcase(namespace, pattern) for pattern in key["namespaces"]):
         raise Fault(f"signed with a key that is not for {namespace}")
-    text = line.decode()  # what was signed is the statement as it stands in the canonical line
-    start = text.index('"statement":', text.index('"signature":')) + len('"statement":')
-    statement, end = json.JSONDecoder().raw_decode(text, start)
+    message = part(line, '"signature":', '"statement":')
     with tempfile.TemporaryDirectory() as folder:
         allowed, signature = Path(folder, "allowed"), Path(folder, "signature")
         allowed.write_text(f'signer namespaces="{namespace}" {public}\n')
         signature.write_text(envelope["signature"])
         command = ["ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "signer", "-n", namespace]
-        message = text[start:end].encode()
         done = subprocess.run([*command, "-s", signature], input=message, capture_output=True)
-    if done.returncode or statement != envelope["statement"]:
+    if done.returncode or json.loads(message) != envelope["statement"]:
         raise Fault("the SSH signature is not of this statement, namespace and key")
     return person
 
 
-def check_people(lines):
-    """Faults of the keyring's versions and of every other signed statement, in ledger order."""
-    keyring = {"number": 0, "persons": []}
+def check_people(lines, signers=None):
+    """Faults of the keyring's versions and of every other signed statement, in ledger order;
+    fills ``signers`` with the person behind each entry."""
+    signers = {} if signers is None else signers
+    keyring, last = {"number": 0, "persons": []}, None
     for entry, line in ((json.loads(line), line) for line in lines):
         envelope = entry["body"].get("envelope")
         try:
+            meant = f"{MEANT.get(entry['kind'], '')}@workbench"
+            if envelope and entry["kind"] in MEANT and envelope["namespace"] != meant:
+                raise Fault(f"signed as {envelope['namespace']}, not {meant}")
             if envelope and entry["kind"] == "keyring":
                 version = envelope["statement"]
                 judge = keyring if keyring["number"] else version  # the first signs itself
                 signer = check_person(line, envelope, judge, entry["time"])
-                right = envelope["namespace"] == "keyring@workbench"
-                if not right or "keyholder" not in signer["roles"]:
+                if "keyholder" not in signer["roles"]:
                     raise Fault("a keyring version that no keyholder signed as such")
-                if version["number"] != keyring["number"] + 1:
+                if (version["number"], version["previous"]) != (keyring["number"] + 1, last):
                     raise Fault("a keyring version that does not follow the one before")
-                keyring = version
+                keyring, last = version, sha256(part(line, '"envelope":'))
             elif envelope:
-                check_person(line, envelope, keyring, entry["time"])
+                signers[entry["index"]] = check_person(line, envelope, keyring, entry["time"])
         except ERRORS as fault:
             yield f"ledger entry {entry['index']}: {fault}"
 
@@ -294,10 +324,18 @@ def check_store(folder, trusted):
 # 7. pack
 def check_pack(folder, trusted):
     """Faults of an unpacked pack."""
+    return read_pack(folder, trusted).faults
+
+
+def read_pack(folder, trusted):
+    """A pack: its faults, keys, proven entries, who signed them, and digests of what is beside."""
     data = (folder / "pack.json").read_bytes()
     facts = json.loads(data)
     keys = trusted or load_keys([facts["public_key"]])
-    check_envelope((folder / "pack.sigs.json").read_bytes(), data, PACK, keys)
+    try:
+        check_envelope((folder / "pack.sigs.json").read_bytes(), data, PACK, keys)
+    except ERRORS as fault:
+        raise Fault(f"pack.json or pack.sigs.json: {fault}") from fault
     size, expected = checkpoint(facts["checkpoint"], f"workbench/{facts['store']}", keys)
     lines = [item["line"].encode() for item in facts["entries"]]
     entries = [json.loads(line) for line in lines]
@@ -307,36 +345,240 @@ def check_pack(folder, trusted):
             raise Fault(f"entry {entry['index']} is not in the signed ledger")
     names = [f"{item['stage']}/{item['id']}" for item in facts["records"]]
     wanted = {name: listed(entries).get(name, "not listed") for name in names}
-    held = {f"carried/{f['path']}": f for f in facts.get("carried", {}).get("files", [])}
-    top = {"pack.json", "pack.sigs.json", "records", *(["carried"] if held else [])}
-    extra = {path.name for path in folder.iterdir()} ^ top
-    faults = [f"{name}: added or removed" for name in sorted(extra)] + list(check_people(lines))
-    faults += check_carried(folder / "carried", held) if held else []
-    return faults + check_records(folder / "records", entries, wanted, keys)
+    carried, signers = facts.get("carried", {"facts": {}, "files": []}), {}
+    beside = {f"carried/{item['path']}": item for item in carried["files"]}
+    beside |= {item["path"]: item for item in carried["facts"].get("beside", [])}
+    faults, held = check_beside(folder, beside)
+    faults += [*check_people(lines, signers)]
+    faults += check_records(folder / "records", entries, wanted, keys)
+    return SimpleNamespace(
+        folder=folder, facts=facts, faults=faults, keys=keys, signers=signers, held=held, stood_on=[],
+        entries={e["index"]: (e, line) for e, line in zip(entries, lines, strict=True)},
+    )  # fmt: skip
 
 
-def check_carried(folder, expected):
-    """Faults of what a pack carries besides records, against its signed list."""
-    found = dict(files_below(folder, "carried/")) if folder.is_dir() else {}
-    yield from (f"{path}: added or removed" for path in sorted(set(found) ^ set(expected)))
-    for path in sorted(set(found) & set(expected)):
-        file, item = folder.parent / path, expected[path]
-        executable = bool(file.lstat().st_mode & 0o111)
-        if found[path] or (sha256(file.read_bytes()), executable) != (
-            item["sha256"],
-            item["executable"],
-        ):
-            yield f"{path}: changed"
+def check_beside(folder, expected):
+    """Faults of what stands in a pack besides its records, against its signed list; its digests."""
+    own, every = ("pack.json", "pack.sigs.json"), files_below(folder)
+    found = {p: fault for p, fault in every if p not in own and not p.startswith("records/")}
+    faults = [f"{path}: added or removed" for path in sorted(set(found) ^ set(expected))]
+    faults += [f"{path}: {fault}" for path, fault in found.items() if fault]
+    held = read_all(folder, [path for path, fault in found.items() if not fault])
+    for path in sorted(set(held) & set(expected)):
+        if held[path] != (expected[path]["sha256"], expected[path]["executable"]):
+            faults.append(f"{path}: changed")
+    return faults, {path: digest for path, (digest, _) in held.items()}
 
 
-def check(folder, trusted):
-    """(kind, faults) of whatever the folder is."""
-    for kind, look in (("store", check_store), ("pack", check_pack)):
+# 8. release
+OFFLINE = (
+    "note: offline nobody sees what the ledger took in after this export, or what was left out of "
+    "it; who touched what, findings, accepted risks and replays are as the release's record says"
+)
+
+
+def check_release(folder, trusted, at, told):
+    """Faults of an exported release; fills ``told`` with who signed it."""
+    pack = read_pack(folder, trusted)
+    seals = {sha256(p.read_bytes()): p.parent for p in folder.glob("records/*/*/statement.json")}
+    try:
+        release = json.loads((folder / "release.json").read_bytes())
+        standing = json.loads((seals[release["record"]] / "outputs/standing.json").read_bytes())
+    except ERRORS as fault:
+        return [*pack.faults, f"release.json: its record can't be read: {type(fault).__name__}"]
+    for step in (
+        check_entered(pack, release, at),
+        check_bundle(pack, release),
+        check_evidence(pack),
+        check_sealed(pack, release, standing, seals),
+        check_approvals(pack, release, standing, at, told),
+        check_openssf(pack),
+    ):
+        try:
+            pack.faults += step
+        except ERRORS as fault:
+            pack.faults.append(f"{step.__name__}: {type(fault).__name__}: {fault}")
+    told.append(OFFLINE)
+    return list(dict.fromkeys(pack.faults))
+
+
+def check_entered(pack, release, at):
+    """release.json is what the ledger entered, by then; the key beside it is the store's."""
+    names = ("bundle", "candidate", "record", "approvals")
+    entered = [e for e, _ in pack.entries.values() if e["kind"] == "release"]
+    same = [e["time"] for e in entered if all(e["body"][name] == release[name] for name in names)]
+    if not same or release["store"] != pack.facts["store"]:
+        yield "release.json: the ledger of this store entered no such release"
+    elif moment(same[0]) > at:
+        yield f"release.json: was registered only at {same[0]}"
+    if (pack.folder / "keys" / "engine.pem").read_text() != pack.facts["public_key"]:
+        yield "keys/engine.pem: not the key of this store"
+
+
+def check_bundle(pack, release):
+    """The bundle has the digest that was released, and is as its manifest says."""
+    if pack.held["bundle/manifest.json"] != release["bundle"]:
+        yield "bundle/manifest.json: not the bundle that was released"
+    manifest = json.loads((pack.folder / "bundle" / "manifest.json").read_bytes())
+    expected = {f"bundle/{item['path']}": item["sha256"] for item in manifest["files"]}
+    found = {path for path in pack.held if path.startswith("bundle/")} - {"bundle/manifest.json"}
+    yield from (f"{path}: added, the manifest lacks it" for path in sorted(found - set(expected)))
+    for path, digest in sorted(expected.items()):
+        if pack.held.get(path) != digest:
+            yield f"{path}: " + ("not as the manifest has it" if path in found else "removed")
+
+
+def check_evidence(pack):
+    """The seals in the bundle are of this candidate's records, which the ledger lists; what they
+    show, the plan and the adapter are as those records sealed them."""
+    folder = pack.folder / "bundle"
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    known, sealed = listed(e for e, _ in pack.entries.values()).values(), {}
+    for stage, digest in ((item["stage"], item["digest"]) for item in manifest["records"]):
+        pack.stood_on.append(digest)
+        place = folder / "evidence" / stage
+        payload, seal = ((place / name).read_bytes() for name in sorted(SEALS))
+        try:
+            check_envelope(seal, payload, STATEMENT, pack.keys)
+        except ERRORS as fault:
+            yield f"bundle/evidence/{stage}/statement.json or statement.sigs.json: {fault}"
+        if sha256(payload) != digest or digest not in known:
+            yield f"bundle/evidence/{stage}/statement.json: not the record in manifest and ledger"
+        subjects = json.loads(payload)["subject"]
+        sealed[stage] = {(s["name"].split("/", 1)[-1], s["digest"]["sha256"]) for s in subjects}
+    every = set().union(*sealed.values())
+    weights = {(name.partition("/")[2], digest) for name, digest in every}
+    for path, digest in sorted(pack.held.items()):
+        part, _, name = path.removeprefix("bundle/").partition("/")
+        stage, _, shown = name.partition("/")
+        wrong = part == "adapter" and (name, digest) not in weights
+        wrong |= path.startswith("bundle/") and part in COPIED and (part, digest) not in every
+        if part == "evidence" and shown not in SEALS:
+            wrong |= (shown, digest) not in sealed.get(stage, ())
+        if wrong:
+            yield f"{path}: not as a record of this candidate sealed it"
+
+
+def check_sealed(pack, release, standing, seals):
+    """The candidate's record holds this bundle; the release's shows this candidate, its lock and
+    criteria as the ledger has them, and that every gate passed."""
+    frozen = json.loads((seals[release["candidate"]] / "statement.json").read_bytes())
+    judged = json.loads((seals[release["record"]] / "statement.json").read_bytes())
+    files = {s["name"]: s["digest"]["sha256"] for s in frozen["subject"]}
+    if files.get("outputs/bundle/manifest.json") != release["bundle"]:
+        yield f"record {release['candidate'][:12]}: did not freeze this bundle"
+    name, subject = f"record {release['record'][:12]}", standing["subject"]
+    if any(subject[n] != release[n] for n in ("bundle", "candidate")):
+        yield f"{name}: is about another bundle or candidate"
+    if {release["candidate"], *pack.stood_on} - set(subject["records"]):
+        yield f"{name}: does not name every record of the candidate"
+    for field, kind in (("lock", "evaluation-lock"), ("policy", "criteria")):
+        said = [e["body"] for e, _ in pack.entries.values() if e["kind"] == kind]
+        known = {body["sha256"] for body in said if body["record"] in subject["records"]} or {None}
+        if subject[field] not in known:
+            yield f"{name}: the ledger has no such {field}"
+    verdicts = judged["predicate"].get("workbench_verdicts", [])
+    bad = [f"{v['criterion']} {v['verdict']}" for v in verdicts if v["verdict"] != "passed"]
+    if bad or not verdicts:
+        yield f"{name}: not every gate passed: {', '.join(bad) or 'it shows none'}"
+
+
+def check_approvals(pack, release, standing, at, told):
+    """Who signed, by the plan in the bundle; one signature a person, a key and a nonce counts."""
+    plan = json.loads((pack.folder / "bundle" / "plan.json").read_bytes())
+    counted, roles, barring = set(), set(), plan.get("conflicts", {}).get("approve", ())
+    for index in release["approvals"]:
+        if index not in pack.signers:
+            yield f"ledger entry {index}: an approval that is missing, or does not verify"
+            continue
+        entry, line = pack.entries[index]
+        said, person = entry["body"]["envelope"]["statement"], pack.signers[index]
+        key = entry["body"]["envelope"]["public_key"].split()[1]
+        who = {person["id"], person["name"], person["email"], key}
+        mark = base64.b64encode(hashlib.sha256(base64.b64decode(key)).digest()).decode().rstrip("=")
+        told.append(
+            f"signed: {said['by']}, {said['role'].replace('_', ' ')}, {said['meaning']}, "
+            f"{entry['time']}, expires {said['expires']}, key SHA256:{mark}"
+        )
+        why = discount(said, entry, standing["subject"], pack, at)
+        why = why or revoked(line, said["by"], pack, at)
+        if person["name"] != said["by"] or said["role"] not in person["roles"]:
+            why = f"{person['name']} signed it, who is not {said['by']} as {said['role']}"
+        for name, act, where in standing["touches"] if said["meaning"] == "approved" else ():
+            if name in who and act in barring:
+                why = why or f"they may not approve what they touched: {act}, {where}"
+        if said["meaning"] == "approved" and counted & who:
+            why = why or "this person or this key has signed already"
+        if why:
+            yield f"ledger entry {index}, approval by {said['by']}: {why}"
+        elif said["meaning"] == "approved":
+            counted |= who
+            roles.add(said["role"])
+    lacking = set(plan["approver_roles"]) - roles
+    if len(set(plan["approver_roles"]) & roles) < int(plan["quorum"]):
+        yield from (f"release.json: no approval of a {role} counts" for role in sorted(lacking))
+
+
+def discount(said, entry, subject, pack, at):
+    """Why an approval is not one of this release at that time, or None."""
+    if (entry["kind"], said["kind"]) != ("approval", "release"):
+        return "not an approval of a release"
+    for name, value in subject.items():
+        if said.get(name) != value:
+            return f"names another {name}"
+    if moment(entry["time"]) > at:
+        return f"entered only at {entry['time']}"
+    if moment(said["expires"]) <= at:
+        return f"expired at {said['expires']}"
+    for index, (other, _) in pack.entries.items():
+        held = other["body"].get("envelope", {}).get("statement", {})
+        if index < entry["index"] and held.get("nonce") == said["nonce"]:
+            return f"its nonce was used before, in entry {index}: it is a copy"
+
+
+def revoked(line, by, pack, at):
+    """Who took an approval back until then, or None; its signer or a keyholder may."""
+    name = sha256(part(line, '"envelope":'))
+    for index, (other, _) in pack.entries.items():
+        said, who = other["body"].get("envelope", {}).get("statement", {}), pack.signers.get(index)
+        if other["kind"] == "revocation" and said["approval"] == name and who:
+            may = who["name"] == said["by"] and (said["by"] == by or "keyholder" in who["roles"])
+            if may and moment(other["time"]) <= at:
+                return f"revoked by {said['by']} at {other['time']}: {said['reason']}"
+
+
+# 9. model.sig
+def check_openssf(pack):
+    """The signature for other tools: by a key that the ledger calls the store's, of this bundle."""
+    pem = (pack.folder / "keys" / "model-signing.pem").read_text()
+    identities = [e["body"] for e, _ in pack.entries.values() if e["kind"] == "identity"]
+    if pem not in [body["public_key"] for body in identities]:
+        yield "keys/model-signing.pem: the ledger does not know this key"
+    envelope = json.loads((pack.folder / "model.sig").read_bytes())["dsseEnvelope"]
+    payload, (one,) = base64.b64decode(envelope["payload"]), envelope["signatures"]
+    pae = b"DSSEv1 %d %b %d %b" % (len(STATEMENT), STATEMENT.encode(), len(payload), payload)
+    try:
+        sig = base64.b64decode(one["sig"])
+        load_pem_public_key(pem.encode()).verify(sig, pae, ec.ECDSA(hashes.SHA256()))
+    except ERRORS:
+        yield "model.sig: the signature is not of keys/model-signing.pem"
+    resources = json.loads(payload)["predicate"]["resources"]
+    named = {f"bundle/{item['name']}": item["digest"] for item in resources}
+    if named != {p: digest for p, digest in pack.held.items() if p.startswith("bundle/")}:
+        yield "model.sig: not of the files in bundle/"
+
+
+def check(folder, trusted, at=None, told=None):
+    """(kind, faults) of whatever the folder is; fills ``told`` with what there is to say of it."""
+    asked = at or datetime.now(UTC), [] if told is None else told
+    for kind, look, more in (
+        ("release", check_release, asked), ("store", check_store, ()), ("pack", check_pack, ()),
+    ):  # fmt: skip
         if (folder / f"{kind}.json").is_file():
             try:
-                return kind, look(folder, dict(trusted))
+                return kind, look(folder, dict(trusted), *more)
             except ERRORS as fault:
-                return kind, [f"{kind}.json: {fault!r}"]
+                return kind, [f"{kind}.json, or what it stands on: {type(fault).__name__}: {fault}"]
     store = folder.parents[min(2, len(folder.parents) - 1)] / "store.json"  # where a record stands
     if not trusted and store.is_file():
         trusted = load_keys(json.loads(store.read_bytes())["public_keys"])
@@ -344,17 +586,20 @@ def check(folder, trusted):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Verify a workbench record, store or pack.")
+    parser = argparse.ArgumentParser(description="Verify a record, store, pack or release.")
     parser.add_argument("path", type=Path)
     parser.add_argument("--key", type=Path, action="append", default=[], help="public key, PEM")
+    parser.add_argument("--at", type=lambda t: moment(t).astimezone(UTC), help="now by default")
     given = parser.parse_args()
     folder = given.path.resolve()
     try:
         trusted = load_keys(key.read_text() for key in given.key)
-        kind, faults = check(folder, trusted)
+        told = []
+        kind, faults = check(folder, trusted, given.at, told)
     except ERRORS as error:
         parser.exit(1, f"can't verify {folder}: {error}\n")
-    print(*faults, sep="\n", end="\n" if faults else "")
+    for line in (*told, *faults):
+        print(line)
     if not trusted:
         print("note: no --key given; keys are the folder's own, which does not show who made it")
     print(f"{kind} {folder.name}: " + (f"{len(faults)} faults" if faults else "verified"))

@@ -263,6 +263,28 @@ def test_unfinished_training_goes_with_the_rows(at, done):
     assert not kept.exists()
 
 
+def test_releases_and_where_they_serve_are_named(released):
+    """Not only the adapter: what was released on the rows, and what of it serves now or served."""
+    who = ("--by", "Otto Operator", "--sign-with", released.keys / "Otto")
+    for environment, action in (("production", "start"), ("canary", "start"), ("canary", "stop")):
+        told = released.cli("deploy", "-e", environment, "--action", action, *who)
+        assert told.code == 0, told.err
+    project, store = Project.load(released.usecase), released.store("governed")
+    found = forget.plan(project, store, [TRAINED], "row_id")
+    [registered], [start, canary, _] = (store.ledger.entries(k) for k in ("release", "deployment"))
+    rows = [(row["what"], row["name"], row["then"]) for row in found.rows()]
+    bundle = registered.body["bundle"][:12]
+    assert [row for row in rows if row[0] in ("release", "deployment")] == [
+        ("release", f"bundle {bundle}, ledger entry {registered.index}",
+         "stands on these rows: withdraw it, or say why not"),
+        ("deployment", f"production, ledger entry {start.index}",
+         "serves now: stop it, or say why not"),
+        ("deployment", f"canary, ledger entry {canary.index}", "served"),
+    ]  # fmt: skip
+    assert found.body()["served"] == found.served
+    assert ("record", released.record("55_release", "governed").ref, "stands on these rows") in rows
+
+
 def test_the_ledger_tells_nobody_who_was_forgotten(at, done):
     """Keyed digests only; a reason that names a subject is refused before anything is written."""
     project, store = at

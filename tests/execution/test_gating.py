@@ -24,7 +24,7 @@ def test_a_candidate_is_frozen_only_when_every_blocking_gate_passed():
     """And only when the notebook froze one."""
     assert gating.decided("50_c", POLICY, [PASSED, *GOVERNED], True).verdict == GateVerdict.PASSED
     refused = gating.decided("50_c", POLICY, [PASSED, *GOVERNED], False)
-    assert refused.verdict == GateVerdict.FAILED and "froze no candidate" in refused.reason
+    assert refused.verdict == GateVerdict.FAILED and "freeze no candidate" in refused.reason
 
 
 @pytest.mark.parametrize("verdict", ["failed", "insufficient_evidence", "not_evaluated"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pytest
@@ -25,32 +24,13 @@ def verdict(name: str = "right", outcome: str = "passed", **more) -> dict:
 
 
 @pytest.fixture
-def stage(staged, tmp_path):
-    """The deciding stage of a classifier: an adapter folder, and what stages before it sealed."""
-    adapter = tmp_path / "adapter"
-    (adapter / "deep").mkdir(parents=True)
-    (adapter / "adapter.safetensors").write_bytes(b"weights")
-    (adapter / "deep/config.json").write_bytes(b"{}")
-    for path in adapter.rglob("*"):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    base = {
-        "name": "some",
-        "licence": "MIT",
-        "source": "pypi:some",
-        "revision": "1",
-        "weights": "0" * 64,
-    }
-    usecase = {
-        "kind": "classifier",
-        "title": "A router",
-        "decision": "d",
-        "affected": ["c"],
-        "harm": "h",
-    }
+def stage(staged):
+    """The deciding stage, and what stages before it sealed."""
     inputs = {
-        "adapter": adapter, "base": base, "usecase": usecase, "plan": {"tier": "low"},
-        "criteria": POLICY, "functional_verdicts": [verdict()], "functional_figures": {"n": 3},
-    }  # fmt: skip
+        "criteria": POLICY,
+        "functional_verdicts": [verdict()],
+        "functional_figures": {"n": 3},
+    }
     return staged("50_candidate", inputs)
 
 
@@ -92,39 +72,21 @@ def test_the_negative_control_refuses_what_was_frozen():
     assert [one["verdict"] for one in verdicts] == ["passed", "passed"]
 
 
-def test_the_bundle_is_whole_and_its_manifest_covers_every_file(stage):
-    """Adapter, criteria, figures and card, each by its digest; the manifest itself apart."""
+def test_the_notebook_says_what_shall_be_frozen_and_freezes_nothing(stage):
+    """The decision is its only output; the engine judges again, and writes the bundle."""
     verdicts = candidate.verdicts(stage)
     decision = candidate.decide(stage, verdicts, name="router")
-    listed = candidate.freeze(stage, decision, verdicts)
-    bundle = stage.outputs / "bundle"
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    there = {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()}
-    assert {one["file"] for one in manifest["files"]} == there - {"manifest.json"}
-    assert "adapter/deep/config.json" in there and set(listed.index) < there
-    for one in manifest["files"]:
-        assert hashlib.sha256((bundle / one["file"]).read_bytes()).hexdigest() == one["sha256"]
-    assert set(manifest["made_from"]) == set(stage.facts["inputs"])
-    evaluation = json.loads((bundle / "evaluation.json").read_text())
-    assert evaluation["verdicts"] == verdicts and evaluation["functional_figures"] == {"n": 3}
+    assert set(candidate.bundle(stage, decision).index) == set(stage.facts["inputs"])
+    assert [path.name for path in stage.outputs.rglob("*")] == ["decision.json"]
+    said = json.loads((stage.outputs / "decision.json").read_text())
+    assert (said["name"], said["frozen"]) == ("router", True)
 
 
-def test_a_refused_candidate_leaves_no_bundle(stage):
-    """There is nothing that somebody could take for one; the decision itself is recorded."""
-    verdicts = [verdict(outcome="failed")]
-    decision = candidate.decide(stage, verdicts, name="router")
-    assert candidate.freeze(stage, decision, verdicts).empty
-    assert not (stage.outputs / "bundle").exists()
+def test_a_refused_candidate_shows_no_bundle(stage):
+    """There is nothing that somebody could take for one; the refusal itself is recorded."""
+    decision = candidate.decide(stage, [verdict(outcome="failed")], name="router")
+    assert candidate.bundle(stage, decision).empty
     assert json.loads((stage.outputs / "decision.json").read_text())["frozen"] is False
-
-
-def test_the_card_says_what_was_not_shown(stage):
-    """Harm, base with digest, every gate with its verdict, and the limits."""
-    verdicts = [verdict(), verdict("even", "failed", blocking=False)]
-    card = candidate.card(stage, candidate.judged(verdicts, "router"), verdicts)
-    assert "license: MIT" in card and "pipeline_tag: text-classification" in card
-    assert "| even | failed |" in card and "## What was not shown" in card
-    assert "Nobody has approved" in card
 
 
 def test_the_table_says_which_gates_block(stage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from workbench.errors import InputError
 from workbench.methods import intake
+from workbench.policy import regimes
 from workbench.policy.criteria import Policy
 from workbench.policy.usecase import UseCase
 
@@ -81,7 +83,9 @@ def test_the_plan_is_told_with_the_rules_that_made_it(stage):
 def test_a_barred_use_is_refused_with_the_number_of_its_rule(stage):
     """The negative control of the notebook; the use case itself is not changed by it."""
     usecase, _ = intake.read(stage)
-    assert "Refused, as it must be" in intake.barred_variant(usecase)
+    refusal = intake.barred_variant(usecase)
+    assert "Refused, as it must be" in refusal
+    assert "rule B1" in refusal and "Annex 22" in refusal and "1 Scope" in refusal
     assert usecase.critical_gmp is False
 
 
@@ -92,3 +96,40 @@ def test_a_field_that_does_not_fit_is_named(staged, tmp_path):
     inputs = {name: tmp_path / f"{name}.yaml" for name in ("usecase", "policy")}
     with pytest.raises(InputError, match="usecase.yaml"):
         intake.read(staged("10_intake", inputs))
+
+
+def test_the_tier_is_told_by_number_and_clause(stage):
+    """Which rules set it, by clause; a use case that none applies to says so."""
+    usecase, _ = intake.read(stage)
+    plan = intake.plan(stage, usecase)
+    setting = [rule for rule in plan.rules if rule.tier == plan.tier]
+    assert setting and all(f"{r.number} ({r.clause})" in intake.why(plan) for r in setting)
+    assert "no rule applies" in intake.why(replace(plan, tier="low", rules=()))
+
+
+def test_who_may_not_and_for_how_long_is_told_before_anything_runs(stage):
+    """Each duty with the acts that bar from it; how many people, and what may be accepted."""
+    usecase, _ = intake.read(stage)
+    plan = intake.plan(stage, usecase)
+    table = intake.conflicts(plan)
+    assert len(table) == len(plan.conflicts)
+    assert table.loc["approve", "not for whoever"].startswith("built, edited code")
+    asked = intake.obligations(plan)["asked"]
+    assert f"{plan.quorum} different people and keys" in asked["approvers"]
+    assert f"{plan.acceptance_days} days" in asked["a failed gate may be accepted"]
+
+
+def test_every_control_of_a_named_regime_is_shown_with_what_it_does_not_cover(stage):
+    """And with nobody's check; a regime that leaves this kind of model out claims nothing."""
+    usecase, _ = intake.read(stage)
+    table = intake.controls(usecase).reset_index()
+    for name, regime in regimes.named(usecase.regimes).items():
+        rows = table[table["regime"] == name]
+        if not regime.within.holds(usecase):
+            assert rows["asks"].str.startswith("Claims nothing here.").tolist() == [True]
+            continue
+        assert rows["control"].tolist() == [control.id for control in regime.controls]
+        assert (rows[["asks", "answered by", "not covered"]] != "").all(axis=None)
+        assert set(rows["checked"]) == {"our own" if name == regimes.OURS else "unverified"}
+    outside = table[table["control"] == "none"]["regime"].tolist()
+    assert outside == (["sr_26_2"] if usecase.kind == "generative" else [])

@@ -12,6 +12,7 @@ from packaging.licenses._spdx import LICENSES
 
 from workbench.policy import bom
 from workbench.policy.bom import BomFacts, Run, SealedFile
+from workbench.policy.cards.facts import CardFacts
 from workbench.policy.usecase import Data, UseCase
 from workbench.record.digest import canonical
 
@@ -80,7 +81,26 @@ def adapted(bill: dict | None = None) -> dict:
     return bom.model(bill or bom.dataset(FACTS), run, "f" * 64, {"outputs/adapter/w": "9" * 64})
 
 
-@pytest.mark.parametrize("make", [lambda: bom.dataset(FACTS), adapted], ids=["dataset", "model"])
+def judged(criterion: str, **figure) -> dict:
+    return {"criterion": criterion, "stage": "40_functional", "threshold": "at least 0.5",
+            "verdict": "passed", "figure": figure or None}  # fmt: skip
+
+
+def frozen() -> dict:
+    verdicts = [judged("accuracy", value=0.9, low=0.8, high=0.95, n=40), judged("rows", value=40),
+                judged("approved"), judged("unmeasured", value=None)]  # fmt: skip
+    facts = CardFacts(
+        RUN.usecase, {}, {}, {"name": "llm", "architecture": "BertModel", "notes": ["exact"]},
+        verdicts, {}, {"not_shown": ["Load."]}, {}, {}, {}, {}, [],
+        {"name": "router", "number": 2, "parent": None},
+    )  # fmt: skip
+    return bom.candidate(adapted(), replace(RUN, stage="50_candidate", id="router-2"), facts)
+
+
+MAKE = [lambda: bom.dataset(FACTS), adapted, frozen]
+
+
+@pytest.mark.parametrize("make", MAKE, ids=["dataset", "model", "candidate"])
 def test_the_bill_is_valid(make):
     """No fault by the strict schema, and every reference leads somewhere, one to each name."""
     bill = make()
@@ -213,3 +233,23 @@ def test_the_bill_of_a_model_extends_that_of_its_dataset():
     assert adapter["components"][0]["hashes"][0]["content"] == "9" * 64
     number = bill["serialNumber"].removeprefix("urn:uuid:")
     assert adapter["externalReferences"] == [{"type": "bom", "url": f"urn:cdx:{number}/1"}]
+
+
+def test_the_bill_of_a_candidate_has_a_model_card():
+    """Base, what was learned from, each measured gate with its interval, and what was not shown;
+    all else is as in the bill of its training, which it links."""
+    bill, of_training = frozen(), adapted()
+    subject = bill["metadata"]["component"]
+    assert (subject["name"], subject["version"]) == ("tiny router", "2")
+    card = subject["modelCard"]
+    assert card["modelParameters"]["modelArchitecture"] == "BertModel"
+    assert card["modelParameters"]["datasets"] == [{"ref": "set:train"}, {"ref": "set:dev"}]
+    measured = {one["type"]: one for one in card["quantitativeAnalysis"]["performanceMetrics"]}
+    assert set(measured) == {"accuracy", "rows"}  # a gate without a figure measured nothing
+    assert measured["accuracy"]["confidenceInterval"] == {"lowerBound": "0.8", "upperBound": "0.95"}
+    assert card["considerations"]["technicalLimitations"] == ["Load."]
+    assert bill["components"] == of_training["components"]
+    assert subject["components"] == of_training["metadata"]["component"]["components"]
+    [link] = subject["externalReferences"]
+    assert of_training["serialNumber"].removeprefix("urn:uuid:") in link["url"]
+    assert bill["serialNumber"] != of_training["serialNumber"]

@@ -1,6 +1,33 @@
 """The command line: verbs only. Parse, call, print, exit code. `jupyter workbench` is the same."""
 
-from . import approvals, causes, data, lifecycle, people, records, replay
+from . import (
+    approvals,
+    assurance,
+    audit,
+    causes,
+    data,
+    findings,
+    lifecycle,
+    people,
+    records,
+    registry,
+    release,
+    replay,
+)
 from .program import main
 
-__all__ = ["approvals", "causes", "data", "lifecycle", "main", "people", "records", "replay"]
+__all__ = [
+    "approvals",
+    "assurance",
+    "audit",
+    "causes",
+    "data",
+    "findings",
+    "lifecycle",
+    "main",
+    "people",
+    "records",
+    "registry",
+    "release",
+    "replay",
+]

@@ -9,23 +9,44 @@ from typing import Any
 
 import click
 
-from ..errors import WaitingForPerson
+from ..errors import InputError, WaitingForPerson
+from ..policy.release import MEANINGS
 from .lifecycle import carry_out
 from .program import JSON, USECASE, main
 
+STANDING = ("envelope", "templates")
+SIGN = "the same with --by 'Your Name' --sign-with KEY"
+
 
 @main.command()
-@click.argument("subject", type=click.Choice(["envelope", "templates"]))
+@click.argument("subject", metavar="REQUEST|envelope|templates")
 @USECASE
 @click.option("--by", help="The person who approves, by name. Without it: show what it is about.")
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), help="Your SSH key.")
-def approve(subject: str, usecase: Path, by: str | None, sign_with: Path | None) -> None:
-    """Sign for the governed track: the change envelope, or the stage templates as they are."""
-    from ..execution import approvals, envelope, preflight
+@click.option("--role", help="Of a release: in which of your roles you sign; else you are asked.")
+@click.option("--meaning", type=click.Choice(tuple(MEANINGS)), help="Of a release; you are asked.")
+def approve(
+    subject: str, usecase: Path, by: str | None, sign_with: Path | None, role: str | None,
+    meaning: str | None,
+) -> None:  # fmt: skip
+    """Sign, in a terminal: a release by its REQUEST, the change envelope, the stage templates."""
     from ..execution.project import Project
-    from ..policy.envelope import render
 
     project = Project.load(usecase)
+    if subject not in STANDING:
+        _approve_release(project, Path(subject), by, sign_with, role, meaning)
+        return
+    if role or meaning:
+        raise InputError("Only a release is signed in a role and with a meaning.", given=subject)
+    _approve_standing(project, subject, by, sign_with)
+
+
+def _approve_standing(
+    project: Any, subject: str, by: str | None, sign_with: Path | None
+) -> None:  # fmt: skip
+    from ..execution import approvals, envelope, preflight
+    from ..policy.envelope import render
+
     about = approvals.subject(project, subject)
     last = approvals.in_force(preflight.governed(project), subject, project.usecase.id) or {}
     if subject == "envelope":
@@ -36,10 +57,34 @@ def approve(subject: str, usecase: Path, by: str | None, sign_with: Path | None)
         click.echo(f"  {name:<16}{now[:16]}  {state}")
     click.echo(about["meaning"])
     if not (by and sign_with):
-        raise WaitingForPerson("Nothing was signed; a person approves.",
-                               next_step="the same with --by 'Your Name' --sign-with KEY")  # fmt: skip
+        raise WaitingForPerson("Nothing was signed; a person approves.", next_step=SIGN)
     approvals.enter(project.store("governed"), subject, about, by, sign_with)
     click.echo(f"✓ {subject} of {project.usecase.id}: approved by {by}, signed.")
+
+
+def _approve_release(
+    project: Any, file: Path, by: str | None, sign_with: Path | None, role: str | None,
+    meaning: str | None,
+) -> None:  # fmt: skip
+    from ..execution import bundle
+    from ..execution.release import request, signatures, standing
+
+    store, asked = project.store("governed", create=False), request.read(file)
+    candidate = request.check(project, store, asked)
+    evidence = standing.collect(project, store, candidate)
+    click.echo(request.render(asked, candidate, evidence))
+    if bundle.find(store, None, project.usecase.id).digest != candidate.digest:
+        click.echo("! There is a newer candidate than this one.", err=True)
+    if not (by and sign_with):
+        raise WaitingForPerson("Nothing was signed; a person approves.", next_step=SIGN)
+    held = [one for one in asked["roles"] if by in evidence.holders.get(one, ())]
+    role = role or click.prompt("Role", type=click.Choice(held) if held else str)
+    meaning = meaning or click.prompt("Meaning", type=click.Choice(tuple(MEANINGS)))
+    done = signatures.enter(
+        store, asked, lambda: standing.collect(project, store, candidate),
+        by=by, role=role, meaning=meaning, sign_with=sign_with,
+    )  # fmt: skip
+    click.echo(f"✓ {meaning} by {by}, {role}: ledger entry {done.index}.")
 
 
 @main.command()

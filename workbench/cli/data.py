@@ -89,7 +89,12 @@ def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
     return found
 
 
-@main.command()
+@main.group()
+def accept() -> None:
+    """Answer for going on all the same: a privacy review, a risk that a gate shows."""
+
+
+@accept.command()
 @click.argument("rule")
 @TRACK
 @USECASE
@@ -97,7 +102,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
 @click.option("--reason", required=True, help="Why it may be learned all the same.")
 @click.option("--expires", required=True, metavar="YYYY-MM-DD", help="The last day it holds.")
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True)
-def accept(
+def review(
     rule: str, track: str, usecase: Path, by: str, reason: str, expires: str, sign_with: Path
 ) -> None:
     """Sign a privacy review: a never-learn RULE does not bind, for a reason, until a day."""

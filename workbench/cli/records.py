@@ -111,11 +111,14 @@ def _brief(value: Any) -> str:
 @main.command()
 @click.argument("ref", required=False)
 @stored
+@click.option("--recompute", is_flag=True, help="Compute again all that REF shows, from its data.")
 @JSON
-def verify(store: Any, ref: str | None, as_json: bool) -> None:
+def verify(store: Any, ref: str | None, recompute: bool, as_json: bool) -> None:
     """Verify one record, or the whole store with its ledger. Exits 6 and names what is wrong."""
     from ..record.verify import foreign_keys, verify_record, verify_store
 
+    if recompute:
+        return _recomputed(store, ref, as_json)
     if ref:
         keys = [*store.public_keys, *foreign_keys(store.ledger.entries())]
         problems, erased, flags, count = verify_record(store.record(ref), keys), [], [], 1
@@ -141,6 +144,30 @@ def verify(store: Any, ref: str | None, as_json: bool) -> None:
         )
     if not as_json:
         click.echo(f"✓ {count} record(s) verify, {store.path}")
+
+
+def _recomputed(store: Any, ref: str | None, as_json: bool) -> None:
+    from ..execution.project import USECASE_FILE, Project
+    from ..execution.recompute import recompute
+
+    if ref is None:
+        raise InputError("--recompute takes a record.", next_step="workbench ls")
+    home = click.get_current_context().params["usecase"].resolve()
+    project = Project.load(home) if (home / USECASE_FILE).is_file() else None
+    found = recompute(store, project, ref)
+    if as_json:
+        click.echo(json.dumps(found, default=vars))
+    for line in [] if as_json else [*found.versions, *map(str, found.left)]:
+        click.echo(f"  · {line}")
+    if found.bad:
+        raise IntegrityError(
+            f"{len(found.bad)} of what the record shows does not follow from its data:\n  "
+            + "\n  ".join(map(str, found.bad)),
+            where=found.record,
+            next_step="Replay the record, and find out who changed it.",
+        )
+    if not as_json:
+        click.echo(f"✓ {found.compared} outputs recomputed, {found.record}, {found.seconds} s")
 
 
 @main.command()

@@ -57,6 +57,8 @@ def verdicts(found: Iterable[Mapping[str, Any]], title: str | None = None) -> Ta
         name = one["criterion"] + ("" if one["blocking"] else " (not blocking)")
         decision = one["figure"] is None and one["verdict"] in ("passed", "failed")
         figure = "" if decision else figure_text(one["figure"])
+        if decision and one["verdict"] == "passed" and one.get("failing"):  # in spite of these
+            figure = f"failed and accepted: {', '.join(one['failing'])}"
         table.add_row(name, mark(one["verdict"]), figure, one["threshold"])
     return table
 

@@ -12,6 +12,7 @@ In the order in which a run meets them:
 - `capture`: the executed notebook in its lasting form, and the surroundings of the run
 - `gating`, `envelope`, `governance`, `zones`: verdicts outside the kernel, and what a record may be
 - `kernel_run`, `runner`, `pipeline`: one stage in one folder, sealed, the whole graph
+- `facts`, `freezing`, `bundle`: what records say of a candidate, its bundle, and finding one
 - `replay`, `replayable`: a record executed again, and packs that hold all it takes
 
 Importing any of these loads no kernel library; that happens when a kernel starts.

@@ -31,6 +31,7 @@ from .data_file import Row, Which, kind_of, parts, without
 from .inputs import SEALED_SUFFIX
 from .pipeline import Pipeline, actor, alone, usecase_of
 from .project import Project
+from .release import registry
 from .retention import STAGE, declaration, forgotten, made, sealed, snapshots_of
 
 NAMESPACE = "forget@workbench"
@@ -55,6 +56,9 @@ class Plan:
     """Every record that holds such a snapshot or stands on one, with its digest."""
     retrain: tuple[str, ...] = ()
     """Adapters whose training set held rows of the subjects."""
+    served: tuple[tuple[str, str, str], ...] = ()
+    """Registered releases that stand on such rows, and where they were deployed, as
+    `registry.touched` names them."""
     in_file: int = 0
     """Rows of theirs in the data file of the use case."""
     remaining: tuple[str, ...] = ()
@@ -69,7 +73,8 @@ class Plan:
             stage = ref.split("/")[0]
             kind = {ADAPT: "adapter", CANDIDATE: "candidate"}.get(stage, "record")
             then = "retrain: learned from them" if ref in self.retrain else "stands on these rows"
-            table.append(("release" if stage > CANDIDATE else kind, ref, None, then))
+            table.append((kind, ref, None, then))
+        table += [(what, name, None, then) for what, name, then in self.served]
         table += [("remains", "", None, text) for text in self.remaining]
         return [dict(zip(("what", "name", "rows", "then"), row, strict=True)) for row in table]
 
@@ -152,7 +157,8 @@ class _Search:
         absent = 0 if self.started else n - len(self.seen)
         told = [f"{absent} of the {n} subjects stand in no row"] if absent else []
         told += [*self.told, *_beyond(self.project, self.store, found)]
-        return replace(found, remaining=tuple(told))
+        served = tuple(registry.touched(self.store, found.touched.values()))
+        return replace(found, remaining=tuple(told), served=served)
 
     def _found(self) -> Plan:
         snapshots, learned = {}, set()

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from ..policy import gates, governance, scenarios
+from ..policy import gates, governance, risks, scenarios
 from ..policy.criteria import Policy
 from ..policy.gates import GateResult, GateVerdict
 from ..policy.looks import ONLY, Looks
@@ -24,7 +24,7 @@ from .stages import Stage
 
 VERDICTS = "verdicts.json"
 CLAIMS = "claims.json"
-DECISION = "candidate"
+DECISION, DECISION_FILE = "candidate", "decision.json"
 BUNDLE = "bundle"
 EXAMINED = "cases.parquet"  # the table over the locked set, a row a case, model and task
 
@@ -151,6 +151,14 @@ def _plain(result: GateResult) -> Any:
     return Plain
 
 
+def proposed(outputs: Path) -> bool:
+    """Does the notebook say, in `decision.json`, that the candidate shall be frozen?"""
+    try:
+        return json.loads((outputs / DECISION_FILE).read_bytes())["frozen"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def withdraw(outputs: Path) -> None:
     """Take away what only the engine may say: verdicts, and a candidate that nothing carries."""
     write(outputs, [])
@@ -202,8 +210,12 @@ def unjudged(policy: Policy, stage: Stage, reason: str) -> list[GateResult]:
     return [gates._unevaluated(gate, reason) for gate in policy.of(stage.name)]
 
 
-def given_under(criteria: Input | None, records: Iterable[Record]) -> list[dict[str, Any]]:
-    """The verdicts that were given under these very criteria; any other counts as none."""
+def given_under(
+    criteria: Input | None, records: Iterable[Record], accepted: Iterable[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """The verdicts that were given under these very criteria; any other counts as none. Beside each
+    failed one stands the acceptance, of those in force, that is of the record that gave it."""
+    accepted = list(accepted)
     found: list[dict[str, Any]] = []
     for record in records if criteria else ():
         used = {
@@ -212,7 +224,8 @@ def given_under(criteria: Input | None, records: Iterable[Record]) -> list[dict[
             if item.annotations.get("input") == "criteria"
         }
         if used == {criteria.digest} or record.digest == criteria.record:
-            found += record.statement.predicate.workbench_verdicts
+            own = [one for one in accepted if one["record"] == record.digest]
+            found += risks.marked(record.statement.predicate.workbench_verdicts, own)
     return found
 
 
@@ -226,32 +239,34 @@ def decided(
 ) -> GateResult:
     """The deciding stage's own verdict, from all verdicts before it.
 
-    Required is every blocking gate of the policy, and every gate that is `standing`. `frozen`: the
-    notebook left a bundle; `late`: why the criteria may not judge at all.
+    Required is every blocking gate of the policy, and every gate that is `standing`. One that failed
+    with an acceptance in force does not refuse; the reason names it. `frozen`: the notebook says
+    that it shall be; `late`: why the criteria may not judge at all.
     """
-    blocking = {v["criterion"]: v["verdict"] for v in verdicts if v["blocking"]}
+    held = {v["criterion"]: v for v in verdicts if v["blocking"]}
     own = set(policy.required) if policy else set()
     required = own | set(standing)
-    missing = sorted(required - set(blocking))
-    bad = sorted(name for name, verdict in blocking.items() if verdict != GateVerdict.PASSED)
+    missing = sorted(required - set(held))
+    bad = sorted(name for name, verdict in held.items() if not risks.stands(verdict))
+    named = sorted(name for name, one in held.items() if one["verdict"] != GateVerdict.PASSED)
     worst = GateVerdict.PASSED
     if missing or not own or late:
         worst = GateVerdict.NOT_EVALUATED
     if bad:
         worst = GateVerdict.FAILED
-    reason = _why(bad, missing, blocking, late if own or late else "no gate blocks by criteria")
+    reason = _why(bad, missing, held, late if own or late else "no gate blocks by criteria")
     if frozen and worst != GateVerdict.PASSED:
-        reason = f"the notebook froze a candidate although: {reason}"
+        reason = f"the notebook would freeze a candidate although: {reason}"
     if not frozen and worst == GateVerdict.PASSED:
-        worst, reason = GateVerdict.FAILED, "the notebook froze no candidate"
+        worst, reason = GateVerdict.FAILED, "the notebook would freeze no candidate"
     return GateResult(
         DECISION, stage, worst, None, "every blocking gate passed", reason,
-        "a model that nobody showed to be safe is approved", True, tuple(bad + missing),
+        "a model that nobody showed to be safe is approved", True, tuple(named + missing),
     )  # fmt: skip
 
 
-def _why(bad: list[str], missing: list[str], blocking: dict[str, str], late: str | None) -> str:
+def _why(bad: list[str], missing: list[str], held: dict[str, Any], late: str | None) -> str:
     parts = [late] if late else []
-    parts += [f"{name}: {blocking[name]}" for name in bad]
+    parts += [f"{name}: {held[name]['verdict']}" for name in bad]
     parts += [f"{name}: no verdict" for name in missing]
-    return "; ".join(parts) or f"all {len(blocking)} blocking gates passed"
+    return "; ".join(parts) or risks.tally(held.values())

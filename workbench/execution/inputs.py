@@ -108,6 +108,8 @@ def _resolve_one(
     if source.from_stage:
         record = records.get(source.origin)
         return from_record(name, source, record) if record else None
+    if source.origin == "ledger":
+        return None  # `execution.release` collects it
     if source.origin == PREVIOUS:
         return _previous(project, name, source, records, store)
     if source.origin == "base" and source.path == "encoder":

@@ -20,7 +20,7 @@ from ..errors import IntegrityError
 from ..policy.domain import variables
 from ..policy.looks import ONLY, Looks
 from ..record.digest import canonical
-from . import causes, environment, probes
+from . import causes, claims, environment, probes
 from .engine import Execution, execute
 from .inputs import lay_out, unchanged
 from .isolation import Mount, Sandbox
@@ -33,11 +33,13 @@ QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of libraries; no evidence
 
 def execute_in(
     folder: Path, output: Path, job: Job, looks: Looks, *, checkpoints: Path | None = None,
-    packages: tuple[Path, ...] = (), **place: Any,
+    packages: tuple[Path, ...] = (), sealed: Path | None = None, told: dict[str, Any] | None = None,
+    **place: Any,
 ) -> tuple[Execution, Sandbox, probes.Bait]:  # fmt: skip
     """Execute in `folder`; the executed notebook goes to `output`, outputs stay in work/outputs.
 
     From `packages` the kernel imports before anything else; `place` are fields of its `Sandbox`.
+    `sealed` holds what the stage left before, to be recomputed from; `told` replaces facts.
     Where the stage probes its sandbox, bait is laid; it says what was reached. IntegrityError when
     an input changed meanwhile. A notebook that breaks is no exception.
     """
@@ -49,6 +51,7 @@ def execute_in(
     ]
     where = {m.place.relative_to(work).parts[1]: m.place.relative_to(work) for m in mounts}
     kept = [Mount(checkpoints, work / "checkpoints", writable=True)] if checkpoints else []
+    kept += [Mount(sealed, work / "sealed")] if sealed else []
     paths = tuple(path for path in (steps, *packages) if path.is_dir())
     threads = int(job.parameters.get("threads", 1))
     caps = variables(job.parameters.get("domain", "native"), threads)
@@ -63,6 +66,7 @@ def execute_in(
     with probes.bait(declared, folder, job.level, key, records, sources) as laid:
         facts = stage_facts(job, where, looks) | ({"probes": laid.told} if declared else {})
         facts |= {"checkpoints": "checkpoints"} if checkpoints else {}
+        facts |= ({"sealed": "sealed"} if sealed else {}) | (told or {})
         (work / "stage.json").write_bytes(canonical(facts))
         execution = execute(
             job.stage.notebook, output, job.parameters, sandbox=sandbox, limits=job.stage.limits,
@@ -76,6 +80,7 @@ def execute_in(
             where=", ".join(str(job.inputs[name].path) for name in changed),
             next_step="Find out what wrote there, and run again.",
         )
+    claims.bind(output, work, job)
     return execution, sandbox, laid
 
 
@@ -84,6 +89,8 @@ def stage_facts(job: Job, where: dict[str, Path], looks: Looks) -> dict[str, Any
     looked = looks != ONLY or any(item.locked for item in job.inputs.values())
     keyed = job.snapshot or job.stage.facts.get("governs")
     said = causes.told(job.stage, job.store, job.records.values())
+    parts = job.key.get("parts", {})  # as the key has it, so that a replay is told the same
+    said |= {name: parts[name] for name in ("acceptances",) if name in parts}
     return (
         ({"key": _row_key(job)} if keyed else {})
         | said

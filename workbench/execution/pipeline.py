@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GateNotPassed, InputError, IntegrityError
-from ..policy import gates
+from ..policy import gates, risks
 from ..policy.tracks import Missing
 from ..record.digest import digest, tree_digest
 from ..record.store import Record, Store
@@ -21,6 +21,7 @@ from ..record.verify import verify_record
 from . import approvals, capture, causes, commitments, gating, isolation, preflight, runner
 from .inputs import Input, from_record, resolve
 from .project import USECASE_FILE, Project
+from .release import acceptances
 from .side_by_side import carry_out, fitting
 from .stages import Source, Stage, stages_for
 
@@ -72,7 +73,8 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         found = stages_for(self.project.root, self.project.usecase)
-        self.stages = [s for s in found if not (self.development and s.facts.get("decides"))]
+        left = ("releases", "decides") if self.development else ("releases",)
+        self.stages = [s for s in found if not any(map(s.facts.get, left))]
         self.parameters = {s.name: self._parameters(s) for s in self.stages}
         self._refuse_unknown("--set", self.given)
         self._refuse_unknown(f"{USECASE_FILE}: parameters", self.project.usecase.parameters)
@@ -85,11 +87,8 @@ class Pipeline:
     def _refuse_unknown(self, where: str, stages: Iterable[str]) -> None:
         unknown = sorted(set(stages) - set(self.parameters))
         if unknown:
-            raise InputError(
-                f"There is no stage {', '.join(unknown)}.",
-                where=where,
-                expected=", ".join(self.parameters),
-            )
+            raise InputError(f"There is no stage {', '.join(unknown)}.", where=where,
+                             expected=", ".join(self.parameters))  # fmt: skip
 
     def _parameters(self, stage: Stage) -> dict[str, Any]:
         """Template defaults < use case < profile < command line, checked against the schema."""
@@ -206,9 +205,10 @@ class Pipeline:
             "libraries": environment["libraries"],
             "python": environment["python"],
             "steps": tree_digest(approvals.sources(own)) if own.is_dir() else None,
-        } | causes.told(
-            stage, self.store, [r for name, r in self.records.items() if name in stage.needs()]
-        )
+        }
+        read = [r for name, r in self.records.items() if name in stage.needs()]
+        parts |= causes.told(stage, self.store, read)
+        parts |= acceptances.told(stage, self.store, self.records.values())
         return {"digest": digest(parts), "parts": parts, "reusable": self._partial(stage, parts)}
 
     def _partial(self, stage: Stage, parts: dict[str, Any]) -> dict[str, str]:
@@ -306,7 +306,8 @@ class Pipeline:
         """A gate that didn't pass ends the run, unless the deciding stage is to weigh it."""
         if next(stage for stage in self.stages if stage.name == name).facts.get("continues"):
             return
-        stopped = [v for v in done[-1].verdicts if v["blocking"] and v["verdict"] != "passed"]
+        judged = acceptances.beside(self.store, done[-1].record)
+        stopped = [v for v in judged if v["blocking"] and not risks.stands(v)]
         if stopped:
             error = GateNotPassed(
                 f"{name}: " + "; ".join(f"{v['criterion']} {v['verdict']}" for v in stopped),
@@ -334,17 +335,16 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Which parts of the key differ, in words: `input train, parameter epochs (3 → 4)`."""
     before, after = old.get("parts", {}), new["parts"]
     words = []
-    for part in after:
-        was, now = before.get(part), after[part]
+    for part in before | after:
+        was, now = before.get(part), after.get(part)
         if was == now:
             continue
         if isinstance(now, dict) and isinstance(was, dict):
             names = sorted(n for n in was.keys() | now.keys() if was.get(n) != now.get(n))
             words += [_changed_one(part, n, was.get(n), now.get(n)) for n in names[:4]]
         else:
-            words.append(
-                {"template": "the notebook", "workbench": "the workbench's code"}.get(part, part)
-            )
+            plain = {"template": "the notebook", "workbench": "the workbench's code"}
+            words.append(plain.get(part, part))
     return "changed: " + ", ".join(words)
 
 

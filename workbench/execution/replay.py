@@ -12,8 +12,8 @@ A pack verifies against the key that it brings along; whose key that is, the cer
 check by its id. Where the machine gives no namespaces, a notebook runs with all your rights: replay
 there only what comes from people whom you trust.
 
-Bytes that the engine adds after the kernel (verdicts, the signed bill of materials) are not
-compared: they follow from the outputs that are.
+Bytes that the engine adds after the kernel (verdicts, the signed bill of materials, the bundle of a
+candidate) are not compared: they follow from the outputs that are.
 """
 
 from __future__ import annotations
@@ -163,20 +163,18 @@ def _declared(project: Project, seen: Environment) -> dict[str, list[str]]:
 def _compared(record: Record, job: runner.Job, begun: Run, allowed: Tolerance) -> list[Comparison]:
     """Each output of the original with that of the replay, rows of persons in the clear."""
     outputs = runner.take_out(begun.folder / "work" / "outputs", begun.folder / "new")
-    verdicts = record.statement.predicate.workbench_verdicts
-    decision = [v["verdict"] for v in verdicts if v["criterion"] == gating.DECISION]
-    if job.stage.facts.get("decides") and decision != ["passed"]:
-        gating.withdraw(outputs)  # as the engine did with the original's
     left_out = [gating.VERDICTS, job.stage.facts.get("bom", ""), *_volatile(job.stage)]
+    if job.stage.facts.get("decides"):
+        left_out.append(f"{gating.BUNDLE}/*")
 
     def compared(name: str) -> bool:
         return not any(fnmatch(name, pattern) for pattern in left_out)
 
     new = {name: outputs / name for name in scan(outputs)[0] if compared(name)}
-    old = {name: path for name, path in _originals(record, job.store, begun.folder / "original")
+    old = {name: path for name, path in originals(record, job.store, begun.folder / "original")
            if compared(name)}  # fmt: skip
     both = sorted(old.keys() & new.keys())
-    found = [_compare(name, old[name], new[name], allowed) for name in both]
+    found = [graded(name, old[name], new[name], allowed) for name in both]
     return reproduction.settled([*reproduction.unpaired(old, new), *found], allowed)
 
 
@@ -185,7 +183,7 @@ def _volatile(stage: Stage) -> list[str]:
     return list(stage.facts.get("volatile", []))
 
 
-def _originals(record: Record, store: Store, folder: Path) -> Iterator[tuple[str, Path]]:
+def originals(record: Record, store: Store, folder: Path) -> Iterator[tuple[str, Path]]:
     """Outputs by name, those that are encrypted decrypted below `folder`."""
     for subject in record.statement.subject:
         name, sealed = subject.name, record.encrypted(subject.name)
@@ -199,7 +197,7 @@ def _originals(record: Record, store: Store, folder: Path) -> Iterator[tuple[str
             yield name[len(OUTPUTS) :], path
 
 
-def _compare(name: str, old: Path, new: Path, allowed: Tolerance) -> Comparison:
+def graded(name: str, old: Path, new: Path, allowed: Tolerance) -> Comparison:
     if file_digest(old) == file_digest(new):
         return Comparison(name, "bitwise")
     try:

@@ -66,7 +66,7 @@ class Origin:
         if record.outcome != "succeeded" or not parts or self.project is None:
             given = "no usecase.yaml" if parts and self.project is None else record.outcome
             raise _refused(record, "it takes a stage's run that succeeded, and its use case", given)
-        self._verified(record)
+        self.verified(record)
         missing = sorted(s for s in snapshots(record) if not self.store.cipher.exists(s))
         if missing:
             raise _refused(record, "the keys to its rows are not here", "none", missing)
@@ -81,11 +81,15 @@ class Origin:
         ):
             if was != now:
                 raise _refused(record, f"{what} not as it was", now, was)
+        return stage, self.inputs(record, stage)
+
+    def inputs(self, record: Record, stage: Stage) -> dict[str, Input]:
+        """What a record read, each by its digest. InputError, IntegrityError as for `material`."""
         told: dict[str, list[ResourceDescriptor]] = {}
         for item in record.statement.inputs:
             told.setdefault(item.annotations["input"], []).append(item)
         told.pop(checkpoints.INPUT, None)  # a replay begins anew
-        return stage, {n: self._input(record, stage, n, items) for n, items in told.items()}
+        return {n: self._input(record, stage, n, items) for n, items in told.items()}
 
     def _input(
         self, record: Record, stage: Stage, name: str, told: list[ResourceDescriptor]
@@ -95,7 +99,7 @@ class Origin:
         if "record" in notes:
             parent = next((r for r in self.store.records() if r.digest == notes["record"]), None)
             if parent:
-                self._verified(parent)
+                self.verified(parent)
                 path = told[0].uri.partition(f"/{OUTPUTS}")[2]
                 source = Source(parent.stage, path, locked="locked" in notes)
                 found = from_record(name, source, parent)
@@ -109,7 +113,7 @@ class Origin:
             raise _refused(record, why, now, was)
         return found
 
-    def _verified(self, record: Record) -> None:
+    def verified(self, record: Record) -> None:
         for problem in verify_record(record, self.keys):
             what = "A record that a replay would stand on does not verify."
             raise IntegrityError(what, where=record.path, given=problem)

@@ -31,6 +31,7 @@ from . import (
     commitments,
     envelope,
     environment,
+    freezing,
     gating,
     governance,
     kernel_run,
@@ -68,6 +69,8 @@ class Job:
     development: bool = False
     """Is the development split examined in place of the locked set?"""
     on_event: OnEvent = lambda *a, **k: None
+    judged: Callable[[Path], list[GateResult]] | None = None
+    """Of a release: what seals what the engine collected, and judges by that alone."""
 
     @property
     def snapshot(self) -> str | None:
@@ -234,6 +237,10 @@ def _judge(
     job: Job, folder: Path, outputs: Path, ran: _Ran
 ) -> tuple[list[GateResult], list[dict[str, Any]]]:
     """Verdicts from the rows, and where the notebook claims what the rows do not give."""
+    if job.judged:
+        results = job.judged(outputs)
+        gating.write(outputs, results)
+        return results, []
     policy, late = gating.frozen_policy(job.stage, job.inputs, outputs), _late(job)
     if job.stage.facts.get("decides"):
         return _decide(job, policy, outputs, late), []
@@ -264,13 +271,15 @@ def _late(job: Job) -> str | None:
 
 
 def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> list[GateResult]:
-    verdicts = gating.given_under(job.inputs.get("criteria"), job.records.values())
+    accepted = job.key.get("parts", {}).get("acceptances", ())
+    verdicts = gating.given_under(job.inputs.get("criteria"), job.records.values(), accepted)
     shown = _layers(job, verdicts)
     verdicts.append(shown.as_dict())
-    frozen = (outputs / gating.BUNDLE).is_dir()
-    result = gating.decided(job.stage.name, policy, verdicts, frozen, late, standing(job))
-    if result.verdict != GateVerdict.PASSED:
-        gating.withdraw(outputs)
+    proposed = gating.proposed(outputs)
+    result = gating.decided(job.stage.name, policy, verdicts, proposed, late, standing(job))
+    gating.withdraw(outputs)  # what a kernel leaves as a bundle is none
+    if result.verdict == GateVerdict.PASSED:
+        freezing.freeze(job, [*verdicts, result.as_dict()], outputs / gating.BUNDLE)
     gating.write(outputs, [result, shown])
     return [result, shown]
 

@@ -7,6 +7,7 @@ A stage notebook carries `metadata.workbench`:
     inputs     name -> source. A source is `STAGE/path` (an output of another stage),
                `usecase:FIELD` (a file that the use case names) or `base:source`;
                or `previous:STAGE/path` (an output that the last other frozen candidate stands on);
+               `ledger:release` is what people signed, as the engine collected it;
                a trailing `?` marks it optional, a trailing `!` as a locked set: each run is a look
     rows       globs of outputs that hold rows of persons, encrypted when the data class asks; a stage
                that reads such rows must declare it, [] where its outputs hold none
@@ -21,6 +22,7 @@ A stage notebook carries `metadata.workbench`:
     bom        output into which the engine writes the signed bill of materials
     continues  a gate that does not pass here is left to the deciding stage
     decides    this stage reads every verdict before it and seals a candidate, or a refusal
+    releases   no part of a run: `workbench release register` runs it, over what it collected
     kinds      use-case kinds that have this stage (all, when absent)
     checkpoints  true: finds a folder that outlives a killed run, and goes on from what is in it;
                it holds weights and the optimiser's state, never rows of persons
@@ -57,13 +59,13 @@ class Source:
     def parse(cls, text: str) -> Source:
         bare = text.rstrip("?!")
         marks = text[len(bare) :]
-        separator = ":" if bare.startswith(("usecase:", "base:", "previous:")) else "/"
+        separator = ":" if bare.startswith(("usecase:", "base:", "previous:", "ledger:")) else "/"
         origin, _, path = bare.partition(separator)
         return cls(origin, path, "?" in marks, "!" in marks)
 
     @property
     def from_stage(self) -> bool:
-        return self.origin not in ("usecase", "base", "previous")
+        return self.origin not in ("usecase", "base", "previous", "ledger")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,18 @@ import pandas as pd
 import yaml
 
 from ..errors import InputError
-from ..policy import power, tiers
+from ..policy import power, regimes, tiers
 from ..policy.criteria import Policy
 from ..policy.statistics import zero_failure_upper
 from ..policy.tiers import ControlPlan
 from ..policy.usecase import UseCase
 from .stage import Stage
+
+ACCEPTABLE = {
+    "criteria": "any criterion of policy.yaml, for at most {} days",
+    "marked": "only where policy.yaml says `acceptable`, for at most {} days",
+    "none": "never",
+}
 
 
 def read(stage: Stage) -> tuple[UseCase, Policy]:
@@ -78,13 +84,28 @@ def rules(plan: ControlPlan) -> pd.DataFrame:
             "tier": rule.tier,
             "source": rule.clause,
             "says": rule.text,
-            "checked": "yes" if rule.verified else "unverified",
+            "checked": _checked(rule),
         }
         for rule in plan.rules
     ]
     return pd.DataFrame(rows, columns=["rule", "tier", "source", "says", "checked"]).set_index(
         "rule"
     )
+
+
+def _checked(reading: regimes.Reading) -> str:
+    return f"{reading.checked_by}, {reading.checked_on}" if reading.verified else "unverified"
+
+
+def why(plan: ControlPlan) -> str:
+    """The tier, then a line for each rule that set it, by number and clause."""
+    if not plan.rules:
+        return f"Tier {plan.tier}: no rule applies to this use case."
+    setting = [rule for rule in plan.rules if rule.tier == plan.tier]
+    lower = len(plan.rules) - len(setting)
+    said = [f"  {rule.number} ({rule.clause}): {rule.text}" for rule in setting]
+    said += [f"  and {lower} that apply and ask for less"] if lower else []
+    return "\n".join([f"Tier {plan.tier}, set by", *said])
 
 
 def obligations(plan: ControlPlan) -> pd.DataFrame:
@@ -95,14 +116,47 @@ def obligations(plan: ControlPlan) -> pd.DataFrame:
         "layers of validation": ", ".join(plan.layers),
         "cases a blocking rule": f"{plan.cases_per_rule}; without a failure they exclude a failure "
         f"rate of {zero_failure_upper(plan.cases_per_rule):.1%} with 95 % confidence",
-        "approvers": f"{plan.quorum} of: {', '.join(plan.approver_roles)}",
+        "approvers": f"{plan.quorum} different people and keys: {', '.join(plan.approver_roles)}",
         "evidence expires after": f"{plan.evidence_expiry_days} days",
+        "a failed gate may be accepted": ACCEPTABLE[plan.acceptable].format(plan.acceptance_days),
         "isolation, at least": plan.isolation,
         "custody of keys": plan.key_custody,
         "replay in a second environment": "yes" if plan.replay_certificate else "no",
         "full fine-tuning allowed": "yes" if plan.full_fine_tuning else "no",
     }
     return pd.DataFrame({"asked": asked}).rename_axis("control")
+
+
+def conflicts(plan: ControlPlan) -> pd.DataFrame:
+    """One row a duty: who may not take it on, by what they did to this candidate."""
+    rows = [
+        {"duty": duty.replace("_", " "), "not for whoever": ", ".join(acts).replace("_", " ")}
+        for duty, acts in plan.conflicts.items()
+    ]
+    return pd.DataFrame(rows).set_index("duty")
+
+
+def controls(usecase: UseCase) -> pd.DataFrame:
+    """One row a control of each regime that the use case names, and of our own: what it asks, what
+    will answer it, what that leaves open. A regime that does not speak of it has one row."""
+    rows = []
+    for name, regime in regimes.named(usecase.regimes).items():
+        if not regime.within.holds(usecase):
+            said = f"Claims nothing here. {regime.scope}"
+            rows.append({"regime": name, "control": "none", "asks": said})
+            continue
+        rows += [
+            {
+                "regime": name,
+                "control": one.id,
+                "asks": one.asks,
+                "answered by": ", ".join(one.evidence),
+                "not covered": one.not_covered,
+                "checked": "our own" if name == regimes.OURS else _checked(one),
+            }
+            for one in regime.controls
+        ]
+    return pd.DataFrame(rows).fillna("").set_index(["regime", "control"])
 
 
 def freeze(stage: Stage, usecase: UseCase, policy: Policy) -> None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import shutil
+import sys
 from collections.abc import Callable, Hashable, Iterable
-from functools import cached_property
+from fnmatch import fnmatch
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from ..policy.looks import ONLY, Looks
 from ..record.digest import canonical, file_digest
 
 STAGE_FILE = "stage.json"
+TOUCHED = "touched.jsonl"  # which cell read and wrote what, for the engine
 
 
 def open_stage(folder: Path | str = ".") -> Stage:
@@ -97,6 +101,7 @@ class Stage:
                 where=self.name,
                 expected=", ".join(sorted(self.facts["inputs"])) or "none",
             )
+        touch("inputs", name)
         return self.folder / self.facts["inputs"][name]["path"]
 
     def read_json(self, name: str) -> Any:
@@ -124,6 +129,7 @@ class Stage:
         """A path below the outputs, its folder made."""
         path = self.outputs / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        touch("outputs", name)
         return path
 
     def write_json(self, name: str, value: Any) -> Path:
@@ -140,9 +146,11 @@ class Stage:
 
     def figure(self, name: str, figure: Figure | float | str) -> None:
         """Record one figure: glued into the notebook for readers, and into figures.json, the truth."""
+        self._glue(name, figure.as_dict() if isinstance(figure, Figure) else {"value": figure})
+
+    def _glue(self, name: str, value: dict[str, Any]) -> None:
         import scrapbook
 
-        value = figure.as_dict() if isinstance(figure, Figure) else {"value": figure}
         self._figures[name] = value
         scrapbook.glue(name, value)
         self.write_json("figures.json", self._figures)
@@ -156,6 +164,31 @@ class Stage:
         drawing.savefig(self.output(f"{name}.png"), dpi=110, metadata={"Software": None})
         display(drawing)
         plt.close(drawing)
+
+    # -- what a recomputation finds sealed ------------------------------------------------
+
+    @property
+    def recomputes(self) -> bool:
+        """Was the stage executed before, so that only what follows from its tables is computed?"""
+        return "sealed" in self.facts
+
+    def sealed(self, name: str) -> Path:
+        """A file that the stage left when it was executed. InputError when it left none."""
+        path = self.folder / self.facts["sealed"] / name
+        if not path.is_file():
+            raise InputError("The record holds no such output.", where=self.name, expected=name)
+        return path
+
+    def take_over(self, leaves: Iterable[str], figures: Iterable[str]) -> None:
+        """Leave the sealed outputs that match, and glue the sealed figures of these names."""
+        top = self.folder / self.facts["sealed"]
+        for path in sorted(one for one in top.rglob("*") if one.is_file()):
+            name = path.relative_to(top).as_posix()
+            if any(fnmatch(name, pattern) for pattern in leaves):
+                shutil.copyfile(path, self.output(name))
+        known = json.loads(self.sealed("figures.json").read_bytes()) if figures else {}
+        for name in figures:
+            self._glue(name, known[name])
 
     def sample(self, table: pd.DataFrame, personal: Iterable[str], n: int = 5) -> pd.DataFrame:
         """The first `n` rows for a reader; columns that speak of persons are masked."""
@@ -200,6 +233,53 @@ class Stage:
         if self.masked and any(name.match(pattern) for pattern in self.facts.get("rows", [])):
             return "encrypted when sealed"
         return file_digest(path)[:16] + "…"
+
+
+def touch(kind: str, name: str) -> None:
+    """Tell the engine what the running cell reads, writes or asks; outside its kernel nobody."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and Path(STAGE_FILE).is_file():
+        cell = len(shell.history_manager.input_hist_parsed) - 1
+        line = canonical({"cell": cell, "kind": kind, "name": name})
+        with Path(TOUCHED).open("ab") as file:
+            file.write(line + b"\n")
+
+
+def sealed(
+    table: str | Callable[..., Any], *, leaves: Iterable[str] = (), figures: Iterable[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """For a function of a stage that asks or trains a model: when the stage is recomputed, it gives
+    what the record holds and asks nobody. Its progress is then not compared.
+
+    `table` is the sealed table that the function gave, or reads it from the stage and the same
+    arguments; `leaves` are globs of files, and `figures` names, that the function itself records.
+    """
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def answer(stage: Stage, *args: Any, **named: Any) -> Any:
+            touch("sealed", function.__name__)
+            if not stage.recomputes:
+                return function(stage, *args, **named)
+            stage.take_over(leaves, figures)
+            if isinstance(table, str):
+                return pd.read_parquet(stage.sealed(table))
+            return table(stage, *args, **named)
+
+        return answer
+
+    return wrap
+
+
+def volatile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For a function that gives something else at each run: what shows it can't be recomputed."""
+
+    @wraps(function)
+    def answer(*args: Any, **named: Any) -> Any:
+        touch("volatile", function.__name__)
+        return function(*args, **named)
+
+    return answer
 
 
 SYMBOLS = {"passed": "✓", "failed": "✗", "insufficient_evidence": "…", "not_evaluated": "?"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..policy import layers
+from ..policy import layers, risks
 from ..policy.criteria import Policy
 from ..policy.layers import ALL
 from .stage import SYMBOLS, Stage, readable
@@ -22,6 +22,7 @@ NAMED = 5  # cases of a gate that the page names before it says how many more
 def verdicts(stage: Stage) -> list[dict[str, Any]]:
     """Every verdict of the stages before, as the engine wrote them; plus gates without one."""
     found = [one for name in named(stage, VERDICTS) for one in stage.read_json(name)]
+    found = risks.marked(found, stage.facts.get("acceptances", ()))
     return found + absent(stage.policy, found)
 
 

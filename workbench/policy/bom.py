@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
@@ -19,8 +19,12 @@ from .classes import is_encrypted_class, strictest
 from .sources import OUR_OWN, DataSource, missing, stated
 from .usecase import Data, UseCase
 
+if TYPE_CHECKING:
+    from .cards.facts import CardFacts
+
 Json = dict[str, Any]
 LEARNED_FROM = ("set:train", "set:dev")
+TASKS = {"classifier": "text-classification", "generative": "text-generation"}
 TASK = ("version", "code_sha256", "rows_in", "rows_out", "changed", "created")
 
 
@@ -111,6 +115,53 @@ def model(bill: Json, run: Run, base_digest: str, files: Mapping[str, str]) -> J
     depends = bill["dependencies"] + _dependencies({"model": made_of})
     formulas = [*bill["formulation"], _formula(run, made_of, ["model"], [])]
     return _document(run, adapter, parts, depends, formulas)
+
+
+def candidate(bill: Json, run: Run, facts: CardFacts) -> Json:
+    """The bill of a candidate (ML-BOM): that of its adapter, with a model card.
+
+    https://cyclonedx.org/docs/1.7/json/#components_items_modelCard.
+    """
+    link = f"urn:cdx:{bill['serialNumber'].removeprefix('urn:uuid:')}/{bill['version']}"
+    subject = bill["metadata"]["component"] | {
+        "name": f"{run.usecase.id} {facts.identity['name']}",
+        "version": str(facts.identity["number"]),
+        "externalReferences": [{"type": "bom", "url": link}],
+        "modelCard": _model_card(bill, facts),
+    }
+    return _document(run, subject, bill["components"], bill["dependencies"], bill["formulation"])
+
+
+def _model_card(bill: Json, facts: CardFacts) -> Json:
+    """Base, what was learned from, what was measured with its interval, and the limits."""
+    usecase, base = facts.usecase, {f"base:{name}": one for name, one in facts.base.items()}
+    known = {one["bom-ref"] for one in bill["components"]}
+    measured = [one for one in facts.verdicts if (one.get("figure") or {}).get("value") is not None]
+    return {
+        "bom-ref": "card",
+        "modelParameters": {
+            "approach": {"type": "supervised"}, "task": TASKS[usecase.kind],
+            "modelArchitecture": facts.base.get("architecture") or facts.base["name"],
+            "datasets": [{"ref": ref} for ref in LEARNED_FROM if ref in known],
+        },
+        "quantitativeAnalysis": {"performanceMetrics": [_metric(one) for one in measured]},
+        "considerations": {
+            "useCases": [usecase.decision], "ethicalConsiderations": [{"name": usecase.harm}],
+            "technicalLimitations": list((facts.validation or {}).get("not_shown", [])),
+        },
+        "properties": _properties(dict(sorted(base.items()))),
+    }  # fmt: skip
+
+
+def _metric(verdict: Mapping[str, Any]) -> Json:
+    """A gate's figure as a performance metric; CycloneDX writes numbers as text."""
+    figure = verdict["figure"]
+    found = {"type": verdict["criterion"], "value": _text(figure["value"])}
+    found["slice"] = f"{verdict['stage']}: {verdict['threshold']}, {verdict['verdict']}"
+    if figure.get("low") is not None:
+        bounds = {"lowerBound": _text(figure["low"]), "upperBound": _text(figure["high"])}
+        found["confidenceInterval"] = bounds
+    return found
 
 
 def licences(text: str | None) -> list[Json]:

@@ -38,6 +38,8 @@ class Threshold(Document):
     """Fewer cases than this are insufficient evidence; 0 only where no row is what we want."""
     blocking: StrictBool
     """Does a release stand or fall with it?"""
+    acceptable: StrictBool = False
+    """May a person accept that it failed, where the plan leaves that to such a mark?"""
     harm: Text
     """The harm that it bounds."""
     why: Text

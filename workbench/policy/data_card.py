@@ -6,18 +6,17 @@ cannot differ; never a row's content.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Mapping
 
 import yaml
 
-from .bom import BomFacts
+from .bom import TASKS, BomFacts
+from .cards.markdown import plain, sections, table
 from .sources import missing
 
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 HUB_LICENCES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0"}
 ROLES = {"train": "learned from", "dev": "for choices", "locked": "judges; each look is recorded"}
-TASKS = {"classifier": "text-classification", "generative": "text-generation"}
 LIMITS = """Classes are declared by column: what else a text holds, only detectors looked for.
 What a source lacks is by the Data Provenance Standards 1.0.0 of the Data & Trust Alliance."""
 
@@ -30,17 +29,17 @@ def render(facts: BomFacts) -> str:
     steps = [{**step, "removed": _reasons(step["removed"])} for step in facts.steps]
     sets = [vars(s) | {"use": ROLES[s.name], "encrypted": bool(s.keyed)} for s in facts.sets]
     sources = [one.model_dump() | {"lacks": ", ".join(missing(one))} for one in data.sources]
-    sections = {
-        f"# {_plain(usecase.title)}: the data": f"What is decided: {_plain(usecase.decision)}",
-        "## Taken in": f"`{_plain(raw.name)}`, {raw.rows} rows; classes by {_plain(data.classified_by)}.",
-        "## Classes": _table("column class purpose owner legal_basis retention_days", columns),
-        "## Steps": _table("step use version why rows_in rows_out changed created removed", steps),
-        "## Sets": _table("name rows use encrypted", sets),
-        "### Labels": ", ".join(map(_plain, facts.labels)),
-        "## Sources": _table("id owner issuer licence approved_by approved_at lacks", sources),
-        "## Limits": f"For this use only. When the model is wrong: {_plain(usecase.harm)} {LIMITS}",
+    parts = {
+        f"# {plain(usecase.title)}: the data": f"What is decided: {plain(usecase.decision)}",
+        "## Taken in": f"`{plain(raw.name)}`, {raw.rows} rows; classes by {plain(data.classified_by)}.",
+        "## Classes": table("column class purpose owner legal_basis retention_days", columns),
+        "## Steps": table("step use version why rows_in rows_out changed created removed", steps),
+        "## Sets": table("name rows use encrypted", sets),
+        "### Labels": ", ".join(map(plain, facts.labels)),
+        "## Sources": table("id owner issuer licence approved_by approved_at lacks", sources),
+        "## Limits": f"For this use only. When the model is wrong: {plain(usecase.harm)} {LIMITS}",
     }
-    return f"---\n{front}---\n" + "".join(f"\n{h}\n\n{text}\n" for h, text in sections.items())
+    return sections(front, parts)
 
 
 def front_matter(facts: BomFacts) -> dict:
@@ -66,17 +65,3 @@ def _licence(names: list[str]) -> dict:
 
 def _reasons(removed: Mapping[str, int]) -> str:
     return "; ".join(f"{reason}: {n}" for reason, n in sorted(removed.items())) or "none"
-
-
-def _table(names: str, rows: Iterable[Mapping]) -> str:
-    """These fields of each row; `None.` where there is no row."""
-    heads = names.split()
-    lines = [[_plain(row[name]) for name in heads] for row in rows]
-    lines = [[name.replace("_", " ") for name in heads], ["---"] * len(heads), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if len(lines) > 2 else "None."
-
-
-def _plain(value: object) -> str:
-    """On one line, and neither markup nor the end of a cell."""
-    text = "not stated" if value in (None, "") else escape(str(value), quote=False)
-    return " ".join(text.replace("|", "\\|").split())

@@ -14,6 +14,7 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,15 @@ def entry(root: Path | str, path: str) -> Entry:
 
 
 def entries(root: Path | str, paths: list[str]) -> list[Entry]:
-    """The entries of these files, hashed in two threads (hashing lets go of the GIL)."""
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda path: entry(root, path), paths))
+    """The entries of these files, hashed in a thread a core (hashing lets go of the GIL).
+
+    The largest begin, so that no thread is left alone with one at the end.
+    """
+    sizes = {path: os.lstat(Path(root, path)).st_size for path in paths}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(partial(entry, root), sorted(paths, key=sizes.__getitem__, reverse=True))
+        held = {one.path: one for one in found}
+    return [held[path] for path in paths]
 
 
 def tree(root: Path | str) -> list[Entry]:

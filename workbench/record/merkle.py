@@ -47,7 +47,7 @@ def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     levels = [list(leaves)]
     while len(levels[-1]) > 1:
         below = levels[-1]
-        above = [node_hash(*below[i : i + 2]) for i in range(0, len(below) - 1, 2)]
+        above = list(map(node_hash, below[::2], below[1::2]))
         levels.append(above + below[len(above) * 2 :])
     return levels
 

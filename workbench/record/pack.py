@@ -17,7 +17,7 @@ import json
 import secrets
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -54,10 +54,12 @@ def pack(
     to: Path,
     ancestors: bool = True,
     carry: Callable[[list[Record]], Carried] | None = None,
+    also: Collection[int] = (),
 ) -> list[Record]:
     """Write records, by default with all they stand on, to a new .tar or .tar.zst file.
 
-    ``carry`` is told the records and says what else goes along. Returns the records packed.
+    ``carry`` is told the records and says what else goes along; ``also`` are ledger entries to
+    prove besides those that speak of the records. Returns the records packed.
     IntegrityError when one of them does not verify.
     """
     to = Path(to)
@@ -65,7 +67,7 @@ def pack(
         raise InputError("can't pack there", given=to, expected="a new .tar or .tar.zst file")
     records = _chosen(store, refs, ancestors)
     more = carry(records) if carry else None
-    about = canonical(_about(store, records) | _listing(more))
+    about = canonical(_about(store, records, also) | _listing(more))
     seal = canonical(store.key.sign(about, PAYLOAD))
     staged = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
     with disk("pack", to):
@@ -97,11 +99,11 @@ def _chosen(store: Store, refs: Iterable[str], ancestors: bool) -> list[Record]:
     return records
 
 
-def _about(store: Store, records: list[Record]) -> dict[str, Any]:
+def _about(store: Store, records: list[Record], also: Collection[int]) -> dict[str, Any]:
     signed = store.ledger.signed()
     digests = {record.digest for record in records}
     runs = {record.statement.run_id for record in records}
-    chosen = [e for e in signed.entries if _speaks_of(e, digests, runs)]
+    chosen = [e for e in signed.entries if e.index in also or _speaks_of(e, digests, runs)]
     return {
         "version": 1,
         "store": store.id,

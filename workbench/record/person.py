@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ NAMESPACES = tuple(
         "promote",
         "release",
         "replay",
+        "revoke",
     )
 )
 
@@ -103,6 +105,7 @@ def verify(
     return person
 
 
+@lru_cache(maxsize=1024)  # of what was good once: the same bytes, key and signature stay so
 def check(message: bytes, namespace: str, public: str, signature: str) -> None:
     """IntegrityError unless the key signed exactly these bytes in this namespace."""
     with tempfile.TemporaryDirectory() as folder:

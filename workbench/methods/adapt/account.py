@@ -15,7 +15,7 @@ import yaml
 from ...evidence import figures
 from ...policy.domain import leaves
 from ...policy.envelope import Bound, Envelope
-from ..stage import Stage
+from ..stage import Stage, volatile
 from . import canaries
 from .adaptation import Options, options_table, rows_for
 from .base import base_facts, load_tokenizer
@@ -80,7 +80,7 @@ def learned(trained: dict[str, Any]) -> pd.DataFrame:
     share = trained["trainable"]
     facts = {"parameters that learned": f"{share['trainable']:,} of {share['total']:,}",
              "share": f"{share['share']:.2%}"}  # fmt: skip
-    facts |= {f"chosen: {name}": _shown(v) for name, v in leaves(trained["chosen"]).items()}
+    facts |= {f"chosen: {name}": _shown(v) for name, v in sorted(leaves(trained["chosen"]).items())}
     return pd.DataFrame({"value": facts}).rename_axis("what")
 
 
@@ -105,6 +105,7 @@ def cost(stage: Stage, trained: dict[str, Any], options: Options, rows: int = 0)
     return pd.DataFrame({"value": facts}).rename_axis("what")
 
 
+@volatile
 def peak_memory() -> str:
     """Of this kernel so far; differs from run to run, and is part of no output."""
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB at most"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ...errors import InputError
-from ..stage import Stage
+from ..stage import Stage, sealed
 from . import canaries, causal, classifier
 from .base import load_tokenizer
 from .form import Form, rows_to_learn
@@ -16,6 +17,7 @@ from .options import CausalOptions, ClassifierOptions, checked
 from .training import require_device
 
 Options = ClassifierOptions | CausalOptions
+TRAINING = "training.json"  # what was chosen, and the share that learned
 
 
 def options(stage: Stage, **given: Any) -> Options:
@@ -57,6 +59,12 @@ def rows_for(stage: Stage, name: str) -> pd.DataFrame:
     return table.rename(columns={facts["text"]: "text", facts["label"]: target})
 
 
+def _trained(stage: Stage, *_: Any, **__: Any) -> dict[str, Any]:
+    history = pd.read_csv(stage.sealed("loss.csv"), float_precision="round_trip")
+    return json.loads(stage.sealed(TRAINING).read_bytes()) | {"history": history, "resumed": None}
+
+
+@sealed(_trained, leaves=["adapter/*", "reference/*", "options.json", canaries.TABLE, TRAINING])
 def train(
     stage: Stage, options: Options, *, rows: int = 0, canary_count: int = 0
 ) -> dict[str, Any]:
@@ -76,7 +84,9 @@ def train(
         drawn = canaries.draw(canary_count, options.seed, facts, train, labels)
         stage.write_table(canaries.TABLE, drawn)
         train = canaries.among(train, drawn)
-    return fit(stage, train, options, stage.output("adapter"), stage.checkpoints)
+    found = fit(stage, train, options, stage.output("adapter"), stage.checkpoints)
+    stage.write_json(TRAINING, {name: found[name] for name in ("chosen", "trainable")})
+    return found
 
 
 def fit(

@@ -17,7 +17,7 @@ from ...policy.attribution import BASE, CANDIDATE, DATA, DEV, METHOD, SOURCE
 from ...policy.criteria import PolicyRule
 from ..adapt import adaptation
 from ..adapt.options import CausalOptions, ClassifierOptions, checked
-from ..stage import Stage
+from ..stage import Stage, sealed
 from . import functional
 from .behaviour import answers_of
 
@@ -117,6 +117,7 @@ def plan_table(ablations: list[Ablation]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names).set_index("ablation")
 
 
+@sealed("cases.parquet")
 def side_by_side(
     stage: Stage,
     judged: pd.DataFrame,

@@ -13,7 +13,7 @@ from ...policy import figures, gates, scorers
 from ...policy.criteria import PolicyRule
 from ...policy.scorers import Verdict
 from ...record.digest import digest
-from ..stage import Stage, mask
+from ..stage import Stage, mask, sealed
 from .core import answered, check_items
 from .decide import Filling, filling
 from .functional import MODELS, TIMINGS, declare, known_rows
@@ -99,6 +99,7 @@ def sound(rule: PolicyRule) -> bool:
     return scorers.sound(scorers.score_with(rule.scorer, rule.arguments), rule.probes)
 
 
+@sealed("replies.parquet", leaves=["timings.parquet"], figures=["dtype", "reply_tokens"])
 def answer(
     stage: Stage, *, limit: int, reply_tokens: int, batch_size: int, threads: int,
     dtype: str = "float32",

@@ -14,7 +14,7 @@ from ...policy.figures import calibration
 from ...policy.statistics import wilson
 from ..adapt.causal import completion_loss, encoded, load_causal
 from ..adapt.form import Form, rows_to_learn
-from ..stage import Stage, readable
+from ..stage import Stage, readable, sealed
 from . import functional
 from .behaviour import answers_of
 from .decide import RENAMED
@@ -33,6 +33,7 @@ SHARPER = 1 / 3
 """Temperature of the negative control: every probability to the power of three."""
 
 
+@sealed("calibration.parquet")
 def collect(stage: Stage, *, limit: int, batch_size: int, threads: int) -> pd.DataFrame:
     """One row a case, model and task over dev and locked rows, with `scaled` probabilities.
 
@@ -133,9 +134,20 @@ def replies(
 ) -> pd.DataFrame:
     """Mean log likelihood (nats) of a token of the candidate's reply, by the row's answers all
     right or not; each is in `replies.parquet`. `limit` dev rows; a classifier writes none."""
-    facts, rows = stage.read_json("facts"), stage.read_table("dev").head(limit)
-    if facts["kind"] == "classifier" or rows.empty:
+    if stage.read_json("facts")["kind"] == "classifier" or not limit:
         return pd.DataFrame({"n": {"no free reply": 0}})
+    asked = {"limit": limit, "tokens": tokens, "batch_size": batch_size, "threads": threads}
+    found = _replies(stage, cases, **asked)
+    stage.write_table("replies.parquet", found)
+    return found.groupby("fields")["log_likelihood"].describe()[["count", "mean", "min", "max"]]
+
+
+@sealed("replies.parquet")
+def _replies(
+    stage: Stage, cases: pd.DataFrame, *, limit: int, tokens: int, batch_size: int, threads: int
+) -> pd.DataFrame:
+    """One row a case: reply, whether its fields are all right, log likelihood (nats a token)."""
+    facts, rows = stage.read_json("facts"), stage.read_table("dev").head(limit)
     form = Form.of(facts)
     items = rows.rename(columns={facts["text"]: "text", "row_id": "case_id"})[["case_id", "text"]]
     asked = {"max_new_tokens": tokens, "batch_size": batch_size, "threads": threads}
@@ -150,8 +162,7 @@ def replies(
     mine = cases[cases["model"] == "candidate"]
     right = (mine["expected"] == mine["predicted"]).groupby(mine["case_id"]).all()
     found["fields"] = found["case_id"].map(right).map({True: "all right", False: "one wrong"})
-    stage.write_table("replies.parquet", found[["case_id", "reply", "fields", "log_likelihood"]])
-    return found.groupby("fields")["log_likelihood"].describe()[["count", "mean", "min", "max"]]
+    return found[["case_id", "reply", "fields", "log_likelihood"]]
 
 
 def sharpened(stage: Stage, cases: pd.DataFrame) -> pd.DataFrame:

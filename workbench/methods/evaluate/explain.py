@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from ...policy import figures, scorers
 from ...policy.attribution import CANDIDATE, DEV
 from ..adapt.adaptation import rows_for
 from ..data.embed import embedder
-from ..stage import Stage, mask
+from ..stage import Stage, mask, sealed
 from ..stage import readable as in_words
 from . import functional
 
@@ -53,9 +54,10 @@ def occluded(stage: Stage, texts: Sequence[str], **asked: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["answer", "probability", "weights"])
 
 
-def held_against_chance(stage: Stage, *, limit: int, seed: int, **asked: int) -> pd.DataFrame:
+@sealed("occlusion.parquet")
+def _left_out(stage: Stage, *, limit: int, seed: int, **asked: int) -> pd.DataFrame:
     """One row a dev row, `limit` at most: does the answer change without the words that count most
-    (`top`), and without as many at random (`random`)? Written down, with the difference.
+    (`top`), and without as many at random (`random`)?
 
     A fifth of the words is left out, one at least.
     """
@@ -72,6 +74,13 @@ def held_against_chance(stage: Stage, *, limit: int, seed: int, **asked: int) ->
     again = probabilities(stage, shortened, **asked).idxmax(axis=1).to_numpy().reshape(-1, 2)
     table = pd.DataFrame(again != found[["answer"]].to_numpy(), columns=["top", "random"])
     table.insert(0, "case_id", rows["row_id"].to_numpy())
+    return table
+
+
+def held_against_chance(stage: Stage, *, limit: int, seed: int, **asked: int) -> pd.DataFrame:
+    """Share of dev rows, `limit` at most, whose answer changes without the words that count most,
+    and without as many at random. Written down, with the difference."""
+    table = _left_out(stage, limit=limit, seed=seed, **asked)
     stage.write_table("occlusion.parquet", table)
     figure = figures.compute("faithfulness", table.to_dict("records"))
     stage.figure("faithfulness", figure)
@@ -81,6 +90,16 @@ def held_against_chance(stage: Stage, *, limit: int, seed: int, **asked: int) ->
     return pd.DataFrame({"answers that change": told}).rename_axis("left out")
 
 
+def _explained(stage: Stage, given: pd.DataFrame, *_: Any, **__: Any) -> pd.DataFrame:
+    """The sealed failures with their texts, of cases that were given and of dev rows."""
+    found, dev = pd.read_parquet(stage.sealed("explanations.parquet")), rows_for(stage, DEV)
+    texts = dict(zip(dev["row_id"], dev["text"], strict=True))
+    texts |= dict(zip(given["case_id"], given["text"], strict=True))
+    found.insert(FAILED.index("text"), "text", found["case_id"].map(texts))
+    return found
+
+
+@sealed(lambda *given, **asked: _explained(*given, **asked)[FAILED])
 def failures(
     stage: Stage, judged: pd.DataFrame, groups: pd.DataFrame, limit: int, **asked: int
 ) -> pd.DataFrame:
@@ -100,6 +119,7 @@ def failures(
     return pd.concat(parts, ignore_index=True).fillna({"reason": "", "queue": ""})
 
 
+@sealed(_explained, leaves=["explanations.parquet"])
 def explained(stage: Stage, failed: pd.DataFrame, **asked: int) -> pd.DataFrame:
     """The failures with answer, probability, weight of every word, nearest training rows with the
     source rows that they came from, and whether the cited rule bears the answer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ from ...policy.figures import Figure
 from ...policy.slices import slices
 from ...record.digest import digest
 from ..adapt.form import Form
-from ..stage import Stage, readable
+from ..stage import Stage, readable, sealed
 from .classify import labelling
 from .core import answered, check_items
 from .decide import RENAMED, filling
@@ -26,10 +27,17 @@ COLUMNS = ["case_id", "model", "set", "task", "expected", "predicted", "probabil
 SCORES = ["labels", "probabilities"]
 MORE = ["prompt", "tokens_in", "tokens_out", "dtype", "prompt_digest", "output_digest"]
 TIMINGS = ["case_id", "model", "seconds", "tokens"]
+TABLE, SCORES_TABLE = "cases.parquet", "probabilities.parquet"
 BASE_TABLE = "base_cases.parquet"
 MODELS = ("base", "candidate")
 
 
+def _sealed(stage: Stage, **_: Any) -> pd.DataFrame:
+    cases, found = (pd.read_parquet(stage.sealed(name)) for name in (TABLE, SCORES_TABLE))
+    return cases.assign(**{name: found[name] for name in SCORES})[COLUMNS + SCORES + MORE]
+
+
+@sealed(_sealed, leaves=["timings.parquet"], figures=["dtype"])
 def answer(
     stage: Stage, *, limit: int, batch_size: int, threads: int, dtype: str = "float32"
 ) -> pd.DataFrame:
@@ -252,6 +260,6 @@ def shuffled(cases: pd.DataFrame) -> pd.DataFrame:
 def write(stage: Stage, cases: pd.DataFrame) -> None:
     """`cases.parquet`, what the gates read; `probabilities.parquet`, the score of every label; and
     the base's share of both, to be taken over later."""
-    stage.write_table("cases.parquet", cases.drop(columns=SCORES))
-    stage.write_table("probabilities.parquet", cases[COLUMNS + SCORES])
+    stage.write_table(TABLE, cases.drop(columns=SCORES))
+    stage.write_table(SCORES_TABLE, cases[COLUMNS + SCORES])
     stage.write_table(BASE_TABLE, cases[cases["model"] == "base"])

@@ -35,7 +35,7 @@ from ..adapt.causal import Row, encoded, load_causal
 from ..adapt.classifier import load_head, logits
 from ..adapt.encoder import Encoder
 from ..adapt.form import Form, one_line, rows_to_learn
-from ..stage import Stage, readable
+from ..stage import Stage, readable, sealed
 from .context import batches
 from .likelihood import choose
 
@@ -51,6 +51,7 @@ Measured = tuple[np.ndarray, np.ndarray]
 """Of each token of a completion: its loss, and whether it was the likeliest."""
 
 
+@sealed("memorisation.parquet")
 def measure(
     stage: Stage, *, limit: int, span: int, tried: int, batch_size: int, threads: int
 ) -> pd.DataFrame:

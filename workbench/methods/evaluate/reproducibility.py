@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...policy import figures
 from ...policy.figures.reruns import ARITHMETIC
-from ..stage import Stage
+from ..stage import Stage, sealed
 from .behaviour import answers_of
 from .functional import ask
 
@@ -21,6 +21,7 @@ ANSWER = {"task": "what", "predicted": "said", "probabilities": "scores"}
 COLUMNS = ["case_id", "model", "task", "variant", "what", "first", "again", "same", "difference"]
 
 
+@sealed("reruns.parquet")
 def rerun(stage: Stage, *, limit: int, threads: int) -> pd.DataFrame:
     """The table of reruns of the candidate, at most `limit` cases a variant."""
     found = [arithmetic(stage), dev_again(stage, limit, threads)]

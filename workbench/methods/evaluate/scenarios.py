@@ -13,7 +13,7 @@ import pandas as pd
 from ...policy import figures, scenarios
 from ...policy.scenarios import ORIGINAL, SEVERITIES, Case, Library
 from ..adapt.form import Form
-from ..stage import Stage, mask, readable
+from ..stage import Stage, mask, readable, sealed
 from .behaviour import answers_of
 from .classify import labelling
 from .core import answered
@@ -53,6 +53,7 @@ def _text(case: Case, seed: int) -> str:
     return perturb(case.variant, text, key=case.scenario.id, seed=seed) if changed else text
 
 
+@sealed(scenarios.TABLE)
 def answer(stage: Stage, cases: Cases, *, seed: int, **asked: int) -> pd.DataFrame:
     """One row a case and model: text, answer, the library's word on it, verdict and reason.
 

@@ -17,7 +17,7 @@ from ....errors import InputError
 from ....policy import figures
 from ...adapt.base import load_tokenizer
 from ...adapt.causal import load_causal
-from ...stage import Stage, readable
+from ...stage import Stage, readable, sealed
 from .backend import Loaded, Mute
 from .lm_eval_logs import rows_of
 
@@ -26,6 +26,7 @@ MODELS = ("base", "candidate")
 FRAMEWORKS = {"*.py": "inspect", "*.yaml": "lm_eval"}
 
 
+@sealed("suites.parquet", leaves=["*/base/*", "*/candidate/*"])
 def run(stage: Stage, *, limit: int, batch_size: int, threads: int, system: str) -> pd.DataFrame:
     """Every suite of the use case over base and candidate, and the logs that were brought along.
 

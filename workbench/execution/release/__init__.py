@@ -1,0 +1,1 @@
+"""A release: a frozen candidate, and the people who signed for it."""
