@@ -171,10 +171,12 @@ def release(place: Path) -> None:
 def hand_over(project: Project, store: Store, done: register.Release) -> None:
     """What a stranger verifies with public keys alone, and who reads which page."""
     folder = project.root.parent / f"{project.root.name}-release"
+    candidate = request.find(project, store, done.bundle)
+    stands = standing.collect(project, store, candidate)
     if not folder.exists():
         export.export(store, project.usecase.id, folder, done.bundle)
         for reader in ("risk", "engineer"):
-            page = signatures.brief(store, request.find(project, store, done.bundle), reader)
+            page = signatures.brief(store, candidate, reader, stands)
             (folder.parent / f"{folder.name}-{reader}.html").write_text(page, encoding="utf-8")
     words = [sys.executable, str(folder / "verify_record.py"), str(folder)]
     checked = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -184,7 +186,6 @@ def hand_over(project: Project, store: Store, done: register.Release) -> None:
     by, key = enter_persons(store)["operator"]
     serves = registry.at(store, "demo", usecase=project.usecase.id)["serving"]
     if not serves or serves["bundle"]["sha256"] != done.bundle:
-        candidate = request.find(project, store, done.bundle)
         started = {"action": "start", "by": by, "sign_with": key}
         print(f"✓ {registry.deploy(project, store, candidate, 'demo', **started)}")
 

@@ -223,7 +223,7 @@ def in_the_source(nb, outputs):
     cell = next(c for c in nb.cells if c.source == "print('at', asking.clock())")
     cell.source = "print('0.9876 of all')"
     cell.outputs = [nbformat.v4.new_output("stream", text="0.9876 of all\n")]
-    cell.metadata["workbench"].pop("claims")
+    cell.metadata["workbench"]["claims"] = {"functions": ["print"]}
 
 
 FORGED = {

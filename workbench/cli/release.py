@@ -118,12 +118,13 @@ def revoke(entry: int, usecase: Path, reason: str, by: str, sign_with: Path) -> 
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="HTML file.")
 def brief(ref: str | None, usecase: Path, reader: str, to: Path) -> None:
     """Write the one-page brief of a candidate, with the signatures that stand."""
-    from ..execution.release import signatures
+    from ..execution.release import signatures, standing
 
-    _, store, candidate = _found(usecase, ref)
+    project, store, candidate = _found(usecase, ref)
     if to.exists():
         raise InputError("There is a file already.", where=to)
-    to.write_text(signatures.brief(store, candidate, reader), encoding="utf-8")
+    stands = standing.collect(project, store, candidate)
+    to.write_text(signatures.brief(store, candidate, reader, stands), encoding="utf-8")
     click.echo(f"✓ {to}")
 
 

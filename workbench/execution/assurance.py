@@ -34,7 +34,9 @@ def case(
     now = clock.text(clock.parse(now or clock.now()))
     plan = candidate.read("plan.json")
     usecase = UseCase.parse(candidate.read("usecase.json"), candidate.record.ref)
-    accepted = {(one["record"], one["gate"]) for one in acceptances.in_force(store, usecase, now)}
+    accepted = {
+        (one["record"], one["gate"]) for one in acceptances.in_force(store, usecase.id, now)
+    }
     pieces = [*_of_records(project, store, candidate, plan["evidence_expiry_days"], accepted),
               *_of_bundle(candidate), *_of_ledger(store, candidate),
               *_of_release(project, store, candidate, now)]  # fmt: skip

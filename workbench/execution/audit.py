@@ -30,8 +30,8 @@ ADAPT, CANDIDATE = "30_adapt", "candidate"
 OBJECTIVE = ("That what the model learned from is what was approved, that nothing which judges it "
              "was among it, and that each case was judged by its locked answer.")  # fmt: skip
 METHOD = ("Of all names in the population those with the smallest SHA-256 of `seed NUL name`. A "
-          "row: its lineage leads to a row of the sealed source, equal where no step changed it, and "
-          "neither its id nor its text stands in the locked set. A case: one sealed answer a task, "
+          "row: its lineage leads to a row of the sealed source, equal where no step changed it, "
+          "and neither its id nor its text stands in the locked set. A case: one sealed answer a task, "
           "expecting what the locked set says, a verdict for every gate it counts in.")  # fmt: skip
 
 

@@ -136,4 +136,6 @@ def _sources(sealed: Sealed) -> dict[str, Source]:
     found = {name: sealed.source(*place) for name, place in places.items()}
     if record := sealed.records.get(FUNCTIONAL):
         found["environment"] = Source(record.digest, record.ref, SEALS[0], record.digest)
+    if record := sealed.records.get(ADAPTATION):
+        found["parameters"] = Source(record.digest, record.ref, SEALS[0], record.digest)
     return {name: source for name, source in found.items() if source}

@@ -335,7 +335,7 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Which parts of the key differ, in words: `input train, parameter epochs (3 → 4)`."""
     before, after = old.get("parts", {}), new["parts"]
     words = []
-    for part in before | after:
+    for part in after | before:
         was, now = before.get(part), after.get(part)
         if was == now:
             continue

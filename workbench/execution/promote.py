@@ -73,7 +73,8 @@ def _departures(research: Pipeline, record: Record) -> Iterator[Missing]:
             continue
         if step is None and (last := research.earlier(stage)):  # it follows: has it changed itself?
             own = {"template": stage.source_digest, "parameters": research.parameters[stage.name]}
-            why = changed(key_of(last[-1]), {"parts": own})
+            was = key_of(last[-1])
+            why = changed(was, {"parts": was["parts"] | own})
         if why != "changed: ":
             yield Missing(f"{stage.name} {why}", "engineer", how)
     now = research.records.get(record.stage)

@@ -36,7 +36,7 @@ from ..record.digest import canonical, digest
 from ..record.ledger import Ledger, listed
 from ..record.lineage import Graph
 from ..record.store import Record, Store
-from . import capture, claims, gating, isolation, kernel_run, replay, replayable, runner
+from . import bom, capture, claims, gating, isolation, kernel_run, replay, replayable, runner
 from .pipeline import key_of
 from .project import Project
 from .stages import Stage, stages_for
@@ -44,6 +44,7 @@ from .stages import Stage, stages_for
 DIFFERS, UNBOUND, LEFT = "differs", "unbound", "not recomputed"
 SCRAP = "application/scrapbook.scrap.json+json"
 STEPS = "steps"
+WRITTEN = ("claims:", "outputs")
 
 
 @dataclass(frozen=True)
@@ -210,9 +211,15 @@ def _stopped(record: Record, error: dict[str, Any]) -> RunError:
 
 def _cells(sealed: Any, again: Any, touched: claims.Touched) -> Iterator[Finding | None]:
     """None for an output that is as it was."""
+    bound = any("claims" in cell.metadata.get("workbench", {}) for cell in sealed.cells)
     for (index, cell), (_, new) in zip(_code(sealed), _code(again), strict=True):
+        new.metadata["workbench"] = new.metadata["workbench"] if bound else {}
         where, kinds = _title(sealed, index), touched[new.execution_count]
         one, other = (_shown(side, bool(kinds["sealed"])) for side in (cell, new))
+        if kinds["sealed"]:  # a folder that was trained is taken over file by file
+            both = one.get(WRITTEN, {}).keys() & other.get(WRITTEN, {}).keys()
+            for side in (one, other):
+                side[WRITTEN] = {name: side[WRITTEN][name] for name in sorted(both)}
         quiet = {"stderr"} | ({"stdout"} if kinds["sealed"] else set())
         loose = [name for name in {**one, **other} if name[0] in quiet]
         loose += [name for name in one if kinds["volatile"] and name[0] not in (*quiet, "claims:")]
@@ -301,7 +308,8 @@ def _files(
     stage: Stage, sealed: dict[str, Path], new: Path, unjudged: str | None
 ) -> Iterator[Finding | None]:
     found = {path.relative_to(new).as_posix(): path for path in new.rglob("*") if path.is_file()}
-    anew = [*stage.facts.get("volatile", []), stage.facts.get("bom") or "-"]
+    signed = [stage.facts["bom"], bom.CARD] if "bom" in stage.facts else []
+    anew = [*stage.facts.get("volatile", []), *signed]
     for name in sorted({*sealed, *found} - {gating.VERDICTS}):
         if claims.matches(name, anew):
             yield Finding(LEFT, "outputs", name, "made anew, or signed, by each run")

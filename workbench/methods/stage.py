@@ -201,6 +201,7 @@ class Stage:
 
     def preview(self) -> pd.DataFrame:
         """The gates of this stage as the engine will compute them, written down as claims."""
+        touch("inputs", "criteria")  # also where another cell had read them before
         looks = ONLY
         if self.facts.get("looks"):  # a locked set is among the inputs
             looks = Looks(**self.facts["looks"])

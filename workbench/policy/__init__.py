@@ -11,6 +11,7 @@ figures     rows -> one figure with interval and n
 scorers/    one case -> pass, fail or unscored
 scenarios   libraries of hard situations -> what a run's rows are worth
 gates       figures against criteria -> passed, failed, insufficient_evidence, not_evaluated
+cards/      facts of a candidate -> model card, technical file, briefs of one page
 tracks      what a governed run refuses before it starts
 assurance   claim, argument, evidence -> red, amber or green
 """

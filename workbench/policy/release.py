@@ -51,6 +51,7 @@ MEANINGS = {
     "reviewed": "I have read what is listed here; I do not decide.",
     "responsible": "I answer for the use of this bundle.",
 }
+NOT_AN_APPROVAL = "it means `{}`"
 DEMO = "(DEMO)"
 NAMED_BY = ("usecase", "bundle", "candidate", "records", "lock", "policy", "expires")
 """What an approval names, so that it is of this release and no other."""
@@ -173,7 +174,7 @@ def _discounted(one: Approval, evidence: Evidence, seen: set[str], counted: set[
     if one.nonce in seen:
         return "its nonce was used before: it is a copy"
     if one.meaning != APPROVED:
-        return f"it means `{one.meaning}`"
+        return NOT_AN_APPROVAL.format(one.meaning)
     if one.role not in evidence.plan.approver_roles:
         return f"the plan asks for no {one.role}"
     if barred := duties.conflicts(evidence.touches, one.by, "approve", evidence.plan):

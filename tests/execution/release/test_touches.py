@@ -73,6 +73,14 @@ def test_a_person_with_two_addresses_is_one_person(desk, found):
     assert not any("emil" in one.casefold() for one in seen[1])
 
 
+def test_many_commits_of_one_person_are_told_in_a_line(desk, found):
+    """The newest, and how many before it."""
+    for text in "abc":
+        commit = desk.commit("steps/a.py", text, "Stranger", "s@else.example")
+    [told] = [one for one in found(commit)[1] if "Stranger" in one and "steps" in one]
+    assert f"steps in commit {commit[:7]}" in told and told.endswith("and 2 before")
+
+
 def test_a_co_author_touched_it_too(desk, found):
     commit = desk.commit("steps/a.py", "", "Rita Risk", "rita@example.org",
                          "m\n\nCo-authored-by: Somebody <emil@example.org>")  # fmt: skip

@@ -53,7 +53,7 @@ def signed() -> tuple[Signature, ...]:
     """A person who approved and a demonstration's identity who answers for the use."""
     until = "2027-05-20T00:00:00+00:00"
     return (
-        Signature("Vera Lindqvist", "model_validator", "2026-11-21T21:40:12+00:00", "approved",
+        Signature("Vera Lindqvist", "model_validator", "2026-11-21T21:40:12.120000Z", "approved",
                   until, False),
         Signature("Ines Okafor (DEMO)", "use_case_owner", "2026-11-21T21:44:57+00:00",
                   "responsible", until, True),

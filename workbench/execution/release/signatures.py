@@ -17,7 +17,15 @@ from ...policy import duties
 from ...policy.cards import brief as briefs
 from ...policy.cards.facts import Signature
 from ...policy.duties import Entered
-from ...policy.release import APPROVED, MEANINGS, NAMED_BY, Approval, Evidence
+from ...policy.release import (
+    APPROVED,
+    MEANINGS,
+    NAMED_BY,
+    NOT_AN_APPROVAL,
+    Approval,
+    Evidence,
+    weighed,
+)
 from ...record import clock, merkle, person
 from ...record.digest import digest
 from ...record.keyring import Keyring, Person
@@ -171,20 +179,20 @@ def revoke(store: Store, index: int, reason: str, by: str, sign_with: Path) -> E
     return store.ledger.append(REVOCATION, {"envelope": sealed})
 
 
-def shown(approvals: Sequence[Approval]) -> list[Signature]:
-    """What a card or brief shows of signatures that stand."""
+def shown(evidence: Evidence) -> list[Signature]:
+    """What a page shows: those that count, and those that were never meant as an approval."""
     return [
         Signature(one.by, one.role, one.time, one.meaning, one.expires, one.demo)
-        for one in approvals
-        if not one.fault
+        for one, why in weighed(evidence)
+        if not why or why == NOT_AN_APPROVAL.format(one.meaning)
     ]
 
 
-def brief(store: Store, candidate: Candidate, reader: str) -> str:
+def brief(store: Store, candidate: Candidate, reader: str, evidence: Evidence) -> str:
     """The one-page brief of a candidate as HTML, with the signatures that stand."""
     graph = Graph.from_store(store).records
     sealed = Sealed({stage: graph[digest] for stage, digest in candidate.records.items()})
     identity = {name: candidate.manifest[name] for name in ("name", "number", "parent")}
     verdicts = candidate.read("evaluation.json")["verdicts"]
     write = {"risk": briefs.risk, "engineer": briefs.engineer}[reader]
-    return write(card_facts(sealed, verdicts, identity), shown(of(store, candidate.digest)))
+    return write(card_facts(sealed, verdicts, identity), shown(evidence))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from email.utils import parseaddr
 from pathlib import Path
@@ -143,10 +143,15 @@ def _authors(root: Path, commits: list[str], act: str, path: str) -> Iterator[Se
     log = _git(root, "log", "--full-history", f"--format={form}", *commits, "--", path)
     if log is None:
         raise InputError("git can't read the history.", where=root, given=path)
-    for line in log.splitlines():
+    last: dict[tuple[str, str], str] = {}
+    times = Counter()
+    for line in log.splitlines():  # the newest first
         commit, day, name, email, *others = line.split("\0")
         for who in [(name, email), *map(parseaddr, filter(None, others))]:
-            yield *who, act, f"{path} in commit {commit}, {day}"
+            last.setdefault(who, f"{path} in commit {commit}, {day}")
+            times[who] += 1
+    for who, where in last.items():
+        yield *who, act, where + f", and {times[who] - 1} before" * (times[who] > 1)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -12,10 +12,12 @@ import pkgutil
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
 from html import escape
 from string import Template
 from typing import Any
 
+from ...record import clock
 from ..wordings import wordings
 from .facts import CardFacts, Signature
 from .markdown import visible
@@ -25,7 +27,7 @@ from .plain import WORDS, asked, cases, environment, found, headline, not_passed
 SAID = wordings(__package__, "brief.yaml")
 MORE = "<tr><td{}, in the model card</td></tr>"
 SIGNED = ("Printed name", "Role", "Meaning", "Date and time (UTC)", "Valid until")
-ROOM = {"risk": (9, 3600), "engineer": (24, 3600)}
+ROOM = {"risk": (9, 3600), "engineer": (20, 3600)}
 """Page -> the most rows, and the columns of text that still fit on one page of Letter: with more,
 the widest texts that were printed did not."""
 Gate = Mapping[str, Any]
@@ -94,7 +96,7 @@ def _engineer(facts: CardFacts, rows: int) -> dict[str, str]:
     data = {
         "rows": facts.data["rows"],
         "steps": [one["use"] for one in facts.data["manifest"]],
-        "snapshot": facts.data["snapshot"].get("sha256"),
+        "snapshot": next((v for k, v in facts.data["snapshot"].items() if "sha256" in k), None),
         "asked_again": [v["reason"] for v in facts.verdicts if v["stage"] == "44_reproducibility"],
         "replay_certificate": "required" if facts.plan["replay_certificate"] else "not required",
         "not_tested": SAID["not_tested"].format(n=len(not_shown(facts))),
@@ -127,7 +129,8 @@ def _signed(roles: Sequence[str], signatures: Sequence[Signature]) -> str:
 
 def _signature(one: Signature) -> str:
     said = one.name if "DEMO" in one.name or not one.demo else f"{one.name} (DEMO)"
-    times = (time.replace("T", " ").removesuffix("+00:00") for time in (one.time, one.expires))
+    moments = (clock.parse(time).astimezone(UTC) for time in (one.time, one.expires))
+    times = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in moments)
     told = (one.role.replace("_", " "), 19), (one.meaning, 12), *((time, 22) for time in times)
     cells = "".join(f"<td>{_fit(*text)}</td>" for text in told)
     return f'<tr><td class="{"accepted" if one.demo else ""}">{_fit(said, 48)}</td>{cells}</tr>'

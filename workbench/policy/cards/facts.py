@@ -1,4 +1,4 @@
-"""What the cards and briefs of a candidate are written from: facts, each with where it came from."""
+"""What cards and briefs of a candidate are written from: facts, each with where it stands."""
 
 from __future__ import annotations
 

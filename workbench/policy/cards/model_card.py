@@ -116,8 +116,8 @@ def _gates(facts: CardFacts) -> Iterable[dict[str, Any]]:
     for one in worst_first(facts.verdicts):
         blocks = "yes" if one["blocking"] else "no"
         yield {"gate": one["criterion"], "stage": one["stage"], "blocks": blocks,
-               "verdict": WORDS["verdicts"][one["verdict"]], "found": found(one), "n": cases(one) or "none",
-               "asked": asked(one), "harm": one["harm"]}  # fmt: skip
+               "verdict": WORDS["verdicts"][one["verdict"]], "found": found(one),
+               "n": cases(one) or "none", "asked": asked(one), "harm": one["harm"]}  # fmt: skip
 
 
 def _failed(gate: Mapping[str, Any]) -> str:

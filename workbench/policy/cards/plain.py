@@ -57,7 +57,8 @@ def found(gate: Gate) -> str:
     figure = gate.get("figure") or {}
     if figure.get("value") is None:
         return gate["reason"]
-    said = f"{WORDS['figures'].get(figure['name'], figure['name'])}: {_number(figure['value'], figure)}"
+    name = WORDS["figures"].get(figure["name"], figure["name"])
+    said = f"{name}: {_number(figure['value'], figure)}"
     if figure.get("low") is not None and figure.get("high") is not None:
         ends = [_number(figure[end], figure).partition(" ")[0] for end in ("low", "high")]
         said += f" ({' to '.join(ends)})"
