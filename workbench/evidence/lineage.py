@@ -24,7 +24,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);
 max-width:72rem;padding:0 1rem}h1{font-size:1.35rem}h2{font-size:1.1rem;margin-top:2rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;
 padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td:last-child{overflow-wrap:anywhere;min-width:11rem}svg{max-width:100%;min-width:44rem;height:auto}
+td{overflow-wrap:anywhere;min-width:4.5rem}td:last-child{min-width:11rem}svg{max-width:100%;min-width:44rem;height:auto}
 svg text{fill:var(--ink);font:12px ui-monospace,monospace;text-anchor:middle}
 svg text.id{fill:var(--soft)}rect{fill:var(--box);stroke:var(--line)}.made{fill:var(--made)}
 .signed{fill:var(--signed)}.serves{fill:var(--serves)}path{fill:none;stroke:var(--line)}

@@ -99,8 +99,7 @@ class _Opened:
         self.raw = {f"r{n:07d}": row for n, row in enumerate(raw, start=1)}
         self.criteria = {one.digest: _criteria(graph, one) for one in self.examined}
         found = {one.stage: self.rows(one, OUTPUTS + EXAMINED) for one in self.examined}
-        self.answers = {stage: [r for r in rows if r.get("model", CANDIDATE) == CANDIDATE]
-                        for stage, rows in found.items()}  # fmt: skip
+        self.answers = {stage: list(filter(_examined, rows)) for stage, rows in found.items()}
 
     def rows(self, record: Record, start: str, form: str = "parquet") -> list[Row]:
         """Of the sealed files whose path begins so, in order."""
@@ -118,6 +117,12 @@ class _Opened:
     def digest(self, row: Row) -> str:
         """Equal for equal rows of this store, and not to be guessed outside."""
         return self.store.cipher.keyed(json.dumps(row, sort_keys=True, default=str).encode())
+
+
+def _examined(row: Row) -> bool:
+    """Is it the candidate's answer to a case that was locked?"""
+    ours = row.get("model", CANDIDATE) == CANDIDATE and row.get("set", SET) == SET
+    return ours and "expected" in row
 
 
 def _named(record: Record, start: str) -> list[str]:
