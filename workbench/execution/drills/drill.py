@@ -1,36 +1,51 @@
 """A drill: defects drawn by a seed, planted one by one, and what caught each (L8).
 
-A kind is caught when every gate that it names refuses; by others alone it is not, and they are told
-apart. Then those gates are put out of action, in the sandbox's own questions and nowhere else, and
-the same defect has to come through: so it is they that catch it. Releases without a defect, drawn
-as well, have to pass: else the gates refuse whatever comes.
+What refuses is asked of the very functions that the verbs call, each for itself. A kind is caught
+when every gate that it names refuses; by others alone it is not, and they are told apart. Then
+those gates are not asked, in the sandbox and nowhere else, and the same defect has to come through:
+so it is they that catch it. Releases without a defect, drawn as well, have to pass: else the gates
+refuse whatever comes.
 """
 
 from __future__ import annotations
 
 import random
-import tempfile
-import time
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from ...errors import InputError
+from ...errors import InputError, WorkbenchError
+from ...policy import governance as dataset
+from ...policy.gates import GateResult, GateVerdict
+from ...policy.release import judge
 from ...policy.statistics import clopper_pearson
-from ...record import clock
+from ...record import clock, verify
 from ...record.store import Store
-from ..bundle import Candidate
+from .. import bundle, governance, runner
+from ..facts import FUNCTIONAL
 from ..project import Project
+from ..recompute import recompute
+from ..release.export import verifier
 from . import sandbox
-from .checks import Refusal, ask
 from .defects import KINDS, Kind
 from .sandbox import Sandbox
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Refusal(NamedTuple):
+    """Which gate refused, and what it said, with the file or person at fault."""
+
+    gate: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {' '.join(self.why.split())}"
+
+
+class Outcome(NamedTuple):
     """What became of one defect."""
 
     kind: str
@@ -42,18 +57,13 @@ class Outcome:
     refused: tuple[Refusal, ...]
     """What every gate said that refused."""
     through: tuple[Refusal, ...]
-    """What still refused it with those put out of action; empty when it came through."""
-    seconds: float
-
-    @property
-    def gates(self) -> set[str]:
-        return {one.gate for one in self.refused}
+    """What still refused it when those were not asked; empty when it came through."""
 
     @property
     def verdict(self) -> str:
         """`caught`, `by another only`, or `escaped`."""
-        missing = set(self.by) - self.gates
-        return "caught" if not missing else "by another only" if self.gates else "escaped"
+        gates = {one.gate for one in self.refused}
+        return "caught" if gates >= {*self.by} else "by another only" if gates else "escaped"
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Report:
 
     bundle: str
     outcomes: Sequence[Outcome]
-    clean: Sequence[tuple[Refusal, ...]]
+    clean: Sequence[list[Refusal]]
 
     @property
     def ok(self) -> bool:
@@ -70,18 +80,20 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         caught, n = sum(one.verdict == "caught" for one in self.outcomes), len(self.outcomes)
-        outcomes = [asdict(one) | {"verdict": one.verdict} for one in self.outcomes]
         return {
-            "bundle": self.bundle, "caught": caught, "n": n,
-            "interval": list(clopper_pearson(caught, n))[:2] if n else None,
-            "clean": len(self.clean), "false_refusals": sum(map(bool, self.clean)),
-            "refused_clean": [list(map(str, one)) for one in self.clean if one],
-            "outcomes": outcomes,
+            "bundle": self.bundle, "caught": share(caught, n), "clean": len(self.clean),
+            "false_refusals": [list(map(str, one)) for one in self.clean if one],
+            "outcomes": [one._asdict() | {"verdict": one.verdict} for one in self.outcomes],
         }  # fmt: skip
 
 
+def share(k: int, n: int) -> dict[str, Any]:
+    """A rate with its Clopper-Pearson interval (95 %); no interval of nothing."""
+    return {"count": k, "n": n, "interval": list(clopper_pearson(k, n)) if n else None}
+
+
 def drill(
-    project: Project, store: Store, candidate: Candidate, *, seeds: Iterable[int],
+    project: Project, store: Store, candidate: bundle.Candidate, *, seeds: Iterable[int],
     only: Collection[str] = (), clean: int = 10,
 ) -> Report:  # fmt: skip
     """Plant each kind (or `only` those named) once a seed. InputError for a kind that nobody knows,
@@ -90,34 +102,116 @@ def drill(
         raise InputError("There is no such kind of defect.", given=", ".join(sorted(unknown)),
                          expected=", ".join(KINDS))  # fmt: skip
     chosen, seeds = [KINDS[name] for name in only or KINDS], list(seeds)
-    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
-        box = sandbox.make(project, store, candidate, Path(folder, "sound"))
-        with box.entered():
-            rng = random.Random(f"{seeds[0]} sound")
-            box.sign(rng)
-            if refused := ask(box):
-                raise InputError("A drill starts from a release that every gate lets pass.",
-                                 where=candidate.record.ref, given="; ".join(map(str, refused)),
-                                 next_step="workbench release status")  # fmt: skip
-            passed = [_clean(box, rng) for _ in range(clean)]
-            outcomes = [_planted(box, kind, seed) for seed in seeds for kind in chosen]
+    with sandbox.of(project, store, candidate) as box:
+        rng = random.Random(f"{seeds[0]} sound")
+        box.sign(rng)
+        again = any("recompute" in kind.by for kind in chosen)
+        if refused := ask(replace(box, suspects=(box.record(FUNCTIONAL).ref,) if again else ())):
+            raise InputError("A drill starts from a release that every gate lets pass.",
+                             where=candidate.record.ref, given="; ".join(map(str, refused)),
+                             next_step="workbench release status")  # fmt: skip
+        passed = [_clean(box, rng) for _ in range(clean)]
+        outcomes = [_planted(box, kind, seed) for seed in seeds for kind in chosen]
     return Report(candidate.digest, outcomes, passed)
 
 
-def _clean(box: Sandbox, rng: random.Random) -> tuple[Refusal, ...]:
+def _clean(box: Sandbox, rng: random.Random) -> list[Refusal]:
     """A release with approvals by others, in another order, looked at on another day."""
     with box.copied() as other:
         other.sign(rng)
         now, end = map(clock.parse, (clock.now(), other.evidence().subject["expires"]))
         other.now = clock.text(now + timedelta(seconds=rng.random() * (end - now).total_seconds()))
-        return tuple(ask(other))
+        return ask(other)
 
 
 def _planted(box: Sandbox, kind: Kind, seed: int) -> Outcome:
-    began, rng = time.monotonic(), random.Random(f"{seed} {kind.name}")
     with box.copied() as other:
-        where = kind.plant(other, rng)
-        refused = tuple(ask(other))
-        through = tuple(ask(other, kind.by))
-    seconds = round(time.monotonic() - began, 1)
-    return Outcome(kind.name, seed, where, tuple(sorted(kind.by)), refused, through, seconds)
+        where = kind.plant(other, random.Random(f"{seed} {kind.name}"))
+        both = ask(other), ask(other, kind.by)
+    return Outcome(kind.name, seed, where, tuple(sorted(kind.by)), *map(tuple, both))
+
+
+# ---- what refuses --------------------------------------------------------------------------------
+
+
+def ask(box: Sandbox, off: Collection[str] = ()) -> list[Refusal]:
+    """All refusals. Gates named by `off` are not asked, and what stands behind them goes on."""
+    found = []
+    for name, check in CHECKS.items():
+        if name not in off:
+            try:
+                found += [one for one in check(box) if one.gate not in off]
+            except WorkbenchError as error:
+                found.append(Refusal(name, str(error)))
+    return found
+
+
+def _verify(box: Sandbox) -> Iterator[Refusal]:
+    for one in verify.verify_store(box.store, box.trusted).problems:
+        yield Refusal("verify", str(one))
+
+
+def _verifier(box: Sandbox) -> Iterator[Refusal]:
+    """As a stranger runs it, with the key that they were given before."""
+    key = box.home / "trusted.pem"
+    key.write_text("".join(box.trusted))
+    words = [sys.executable, verifier(), box.store.path, "--key", key]
+    done = subprocess.run(words, capture_output=True, text=True)
+    for line in (done.stdout.splitlines()[:-1] or [done.stderr]) if done.returncode else ():
+        yield Refusal("verify_record.py", line)
+
+
+def _bundle(box: Sandbox) -> Iterator[Refusal]:
+    yield from (Refusal("bundle", str(one)) for one in bundle.check(box.candidate.folder))
+
+
+def _ledger(box: Sandbox) -> Iterable[Refusal]:
+    box.store.ledger.signed()
+    return ()
+
+
+def _standing(box: Sandbox) -> Iterable[Refusal]:
+    """The gates of the release. A ledger that does not verify is believed: it has its own gate."""
+    return _refused(judge(box.evidence(box.believed)))
+
+
+def _dataset(box: Sandbox) -> Iterable[Refusal]:
+    """The standing gates of the dataset once more, where its rows were opened."""
+    folder, case = box.home / "dataset", box.project
+    if not folder.exists():
+        return ()
+    [data] = (folder / "raw").glob("*")
+    paths = {"facts": folder / "facts.json", "proposals": folder / "proposals.json", "data": data}
+    stage = SimpleNamespace(name=dataset.STAGE, facts={"governs": "data"})
+    inputs = {name: SimpleNamespace(path=path) for name, path in paths.items()}
+    job = SimpleNamespace(stage=stage, inputs=inputs, store=box.store, project=case)
+    return _refused(governance.judge(job, folder))
+
+
+def _layers(box: Sandbox) -> Iterable[Refusal]:
+    stage = SimpleNamespace(name=bundle.STAGE)
+    job = SimpleNamespace(project=box.project, stage=stage, store=box.believed)
+    return _refused([runner._layers(job, [v for v in box.verdicts() if v["stage"] not in box.unread])])
+
+
+def _refused(results: Iterable[GateResult]) -> Iterator[Refusal]:
+    for one in results:
+        if one.verdict != GateVerdict.PASSED:
+            yield Refusal(one.criterion, f"{one.verdict}: {one.reason}")
+
+
+def _recompute(box: Sandbox) -> Iterator[Refusal]:
+    for ref in box.suspects:
+        for one in recompute(box.store, box.project, ref).bad:
+            yield Refusal("recompute", str(one))
+
+
+def _approve(box: Sandbox) -> Iterator[Refusal]:
+    yield from (Refusal("approve", one) for one in box.declined)
+
+
+CHECKS: dict[str, Callable[[Sandbox], Iterable[Refusal]]] = {
+    "verify": _verify, "verify_record.py": _verifier, "bundle": _bundle, "ledger": _ledger,
+    "standing": _standing, "dataset": _dataset, "layers": _layers, "recompute": _recompute,
+    "approve": _approve,
+}  # fmt: skip

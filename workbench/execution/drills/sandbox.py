@@ -13,20 +13,21 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from ...errors import InputError
 from ...policy import duties
-from ...policy.release import APPROVED, Evidence
-from ...record import clock, durable, merkle, person
+from ...policy.release import APPROVED, Approval, Evidence
+from ...record import clock, durable, keyring, merkle, person
 from ...record.digest import canonical, digest
-from ...record.keyring import Key, Keyring, Person
-from ...record.ledger import Entry, Ledger
-from ...record.store import Record, Store
+from ...record.ledger import Ledger
+from ...record.sealed import Record
+from ...record.store import Store
 from .. import replay
 from ..bundle import Candidate, candidates
 from ..facts import DATASET
@@ -34,7 +35,7 @@ from ..project import Project
 from ..release import request, signatures, standing
 from ..stages import stages_for
 
-ASIDE = {"scratch", "runs", ".git", ".venv"}
+ASIDE = shutil.ignore_patterns("scratch", "runs", ".git", ".venv", "index.sqlite*")
 SINCE = "2000-01-01T00:00:00Z"
 Json = dict[str, Any]
 
@@ -63,10 +64,10 @@ class Sandbox:
     """The clock of the release's gates; the real one without it."""
     unread: tuple[str, ...] = ()
     """Stages whose verdicts the decision is not shown."""
-    suspects: list[str] = field(default_factory=list)
+    suspects: tuple[str, ...] = ()
     """Records to compute again."""
-    asked: Json | None = None
-    """A request for approval that somebody is to sign."""
+    declined: list[str] = field(default_factory=list)
+    """What the command `approve` said when somebody tried it."""
 
     @property
     def project(self) -> Project:
@@ -85,15 +86,17 @@ class Sandbox:
 
     @property
     def candidate(self) -> Candidate:
-        held = candidates(self.believed)
-        return next(one for one in held if self.ref in (one.record.digest, one.record.ref))
+        return next(one for one in candidates(self.believed) if one.record.digest == self.ref)
 
     def evidence(self, store: Store | None = None) -> Evidence:
         return standing.collect(self.project, store or self.store, self.candidate, self.now)
 
+    def record(self, stage: str) -> Record:
+        return self.believed.record(self.candidate.records[stage])
+
     def verdicts(self) -> list[Json]:
         """All verdicts that the candidate was decided from, as their records sealed them."""
-        records = map(self.believed.record, self.candidate.records.values())
+        records = map(self.record, self.candidate.records)
         return [one for record in records for one in record.statement.predicate.workbench_verdicts]
 
     def layers(self) -> dict[str, str]:
@@ -101,24 +104,17 @@ class Sandbox:
         stages = stages_for(self.project.root, self.project.usecase)
         return {one.name: one.facts["layer"] for one in stages if "layer" in one.facts}
 
-    @contextmanager
-    def entered(self) -> Iterator[Sandbox]:
-        """The surroundings in which stores of this place, and no others, are found."""
-        own = {"WORKBENCH_KEYS": str(self.home / "keys"), "WORKBENCH_RUNS": str(self.home / "runs")}
-        kept = {name: os.environ.get(name) for name in own}
-        os.environ.update(own)
-        try:
-            yield self
-        finally:
-            for name, value in kept.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
+    def entered(self) -> AbstractContextManager:
+        """The surroundings in which the stores of this place, and no others, are found."""
+        keys, runs = (str(self.home / name) for name in ("keys", "runs"))
+        return patch.dict(os.environ, WORKBENCH_KEYS=keys, WORKBENCH_RUNS=runs)
 
     @contextmanager
     def copied(self) -> Iterator[Sandbox]:
         """A copy for one defect, which goes with it."""
-        other = Sandbox(self.home.with_name("planted"), self.inside, self.ref, self.trusted)
-        shutil.copytree(self.home, other.home)
+        other = replace(self, home=self.home.with_name("planted"), declined=[])
         try:
+            shutil.copytree(self.home, other.home)
             with other.entered():
                 yield other
         finally:
@@ -126,77 +122,67 @@ class Sandbox:
 
     # ---- people ------------------------------------------------------------------------------
 
-    def key(self, name: str) -> Path:
-        """The private key with which somebody signs now."""
-        now = clock.parse(clock.now())
-        for one in (p for p in self.store.keyring().persons if p.name == name):
-            for key in one.keys:
-                if not key.refusal(now, signatures.NAMESPACE):
-                    return self.file(key.public)
-        raise InputError("Nobody of that name can sign.", given=name)
-
     def file(self, public: str) -> Path:
+        """The private key to a public one."""
         return self.home / "persons" / digest(person.bare(public))[:16]
 
-    def new_key(self) -> tuple[Path, str]:
-        """A private key's file, and its public line."""
-        folder = self.home / "persons"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        made = folder / "made"
+    def key(self, name: str) -> Path:
+        """The private key with which somebody signs now."""
+        people, now = self.store.keyring().persons, clock.parse(clock.now())
+        keys = [key for one in people if one.name == name for key in one.keys]
+        return self.file(next(k.public for k in keys if not k.refusal(now, signatures.NAMESPACE)))
+
+    def new_key(self) -> str:
+        """The public line of a new key."""
+        made = self.home / "persons" / "made"
+        made.parent.mkdir(mode=0o700, exist_ok=True)
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "drill", "-f", str(made)]
         subprocess.run(words, check=True, capture_output=True)
-        public = person.bare(made.with_suffix(".pub").read_text())
+        public = person.public_line(made)
         made.with_suffix(".pub").rename(self.file(public).with_suffix(".pub"))
-        return made.rename(self.file(public)), public
+        made.rename(self.file(public))
+        return public
 
-    def person(self, name: str, *roles: str, public: str | None = None) -> Person:
-        """Enter somebody, with a key of their own or an existing one, or give them more roles."""
+    def person(self, name: str, role: str, public: str | None = None) -> None:
+        """Enter somebody with a key, a new one unless given; or give them a role, and such a key."""
         ring = self.store.keyring()
-        held = next((one for one in ring.persons if one.name == name), None)
-        keys = held.keys if held else ()
-        if public or not held or roles == ():
-            keys = (*keys, Key(public=public or self.new_key()[1], valid_from=SINCE))
-        known = (
-            (held.roles, held.email, held.id) if held else ((), f"{digest(name)[:8]}@drill", name)
-        )
-        one = Person(id=known[2], name=name, email=known[1], roles=(*known[0], *roles), keys=keys)
-        self.ring(ring.add(one))
-        return one
+        new = keyring.Person(id=name, name=name, email=digest(name)[:9], roles=(), keys=())
+        held = next((one for one in ring.persons if one.name == name), new)
+        line = public or ("" if held.keys else self.new_key())
+        more = (keyring.Key(public=line, valid_from=SINCE),) if line else ()
+        change = {"roles": (*held.roles, role), "keys": (*held.keys, *more)}
+        holder = next(one.name for one in ring.persons if "keyholder" in one.roles)
+        self.store.update_keyring(ring.add(held.model_copy(update=change)), self.key(holder))
 
-    def ring(self, version: Keyring) -> None:
-        holder = next(p for p in self.store.keyring().persons if "keyholder" in p.roles)
-        self.store.update_keyring(version, self.key(holder.name))
-
-    def enter(self, kind: str, statement: Json, namespace: str, key: Path) -> Entry:
-        """Sign a statement and put it into the ledger, as who holds the engine's key can."""
-        sealed = person.sign(statement, namespace, key)
-        return self.store.ledger.append(kind, {"envelope": sealed})
-
-    def approvals(self) -> list[Any]:
+    def approvals(self) -> list[Approval]:
         """Signatures for the candidate that stand, in the ledger's order."""
         found = signatures.of(self.store, self.candidate.digest)
         return [one for one in found if not one.fault]
 
-    def withdraw(self, entry: int) -> None:
-        by = self.store.ledger.entries()[entry].body["envelope"]["statement"]["by"]
-        signatures.revoke(self.store, entry, "drill", by, self.key(by))
+    def withdraw(self, one: Approval) -> str:
+        signatures.revoke(self.store, one.entry, "drill", one.by, self.key(one.by))
+        return one.by
+
+    def approve(self, by: str, role: str, key: Path) -> None:
+        """As the command does it."""
+        asked = request.prepare(self.project, self.store, self.ref)
+        signatures.enter(self.store, asked, self.evidence, by=by, role=role, meaning=APPROVED,
+                         sign_with=key)  # fmt: skip
 
     def sign(self, rng: random.Random) -> None:
         """Withdraw the approvals there are and have others: in another order, partly by others."""
         for one in self.approvals():
-            self.withdraw(one.entry)
+            self.withdraw(one)
         plan, signed = self.evidence().plan, set()
         for role in rng.sample(list(plan.approver_roles), len(plan.approver_roles)):
             found = self.evidence()
-            free = [n for n in found.holders.get(role, ()) if n not in signed
-                    and not duties.conflicts(found.touches, n, "approve", plan)]  # fmt: skip
+            free = [name for name in found.holders.get(role, ()) if name not in signed
+                    and not duties.conflicts(found.touches, name, "approve", plan)]  # fmt: skip
             who = rng.choice([*free, f"Stand-in {rng.randrange(10**6)}"])
             if who not in free:
                 self.person(who, role)
             signed.add(who)
-            asked = request.prepare(self.project, self.store, self.ref)
-            signatures.enter(self.store, asked, self.evidence, by=who, role=role,
-                             meaning=APPROVED, sign_with=self.key(who))  # fmt: skip
+            self.approve(who, role, self.key(who))
 
     # ---- what lies there ---------------------------------------------------------------------
 
@@ -204,8 +190,7 @@ class Sandbox:
         """Put other bytes where somebody thought that nobody would."""
         path.parent.chmod(0o755)
         path.unlink(missing_ok=True)
-        path.write_bytes(data)
-        path.chmod(0o444)
+        durable.create(path, data, 0o444)
 
     def rewrite(
         self, change: Callable[[Json, list[bytes]], Json], ledger: Ledger | None = None
@@ -223,53 +208,52 @@ class Sandbox:
     def reseal(self, record: Record, forge: Callable[[Path, Json], None]) -> Record:
         """A record like another, forged and sealed by the engine's own key; `forge` gets its folder
         and its predicate."""
-        store = self.store
+        store, plain = self.store, record.statement.data()
         begun = store.begin(record.stage, "drill")
         for one in record.statement.subject:
             (begun.record / one.name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(record.path / one.name, begun.record / one.name)
-        plain = record.statement.data()
         forge(begun.record, plain["predicate"])
         return store.publish(begun, type(record.statement).model_validate(plain))
 
     def dataset(self) -> Path:
         """The rows of the dataset in the clear, and what they are judged by, in a folder."""
-        folder, store = self.home / "dataset", self.store
+        folder, record = self.home / "dataset", self.record(DATASET)
         if not folder.exists():
-            record = store.record(self.candidate.records[DATASET])
-            for name, path in replay.originals(record, store, folder / "clear"):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / name)
+            held = dict(replay.originals(record, self.store, self.home / "clear"))
             told = {one.annotations["input"]: one for one in record.statement.inputs}
             for name in {"facts", "proposals"} & told.keys():
-                held = store.record(told[name].annotations["record"]).file(told[name].name)
-                shutil.copyfile(held, folder / f"{name}.json")
+                source = self.store.record(told[name].annotations["record"])
+                held[f"{name}.json"] = source.file(told[name].name)
+            for name, path in held.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / name)
         return folder
 
 
-def make(project: Project, store: Store, candidate: Candidate, home: Path) -> Sandbox:
-    """Copy what the candidate stands on to a new folder, and put stand-ins in everybody's place."""
-    found = _git(project.root, "--show-toplevel", "--git-common-dir")
-    top, git = (Path(project.root, one).resolve() for one in found or (".", ".git"))
-    inside = project.root.resolve().relative_to(top).as_posix()
+@contextmanager
+def of(project: Project, store: Store, candidate: Candidate) -> Iterator[Sandbox]:
+    """A sandbox with what the candidate stands on; goes when it was used."""
+    words = ["git", "-C", project.root, "rev-parse", "--show-toplevel", "--git-common-dir"]
+    told = subprocess.run(words, capture_output=True, text=True).stdout.splitlines()
+    top, git = (Path(project.root, one).resolve() for one in told or (".", ".git"))
+    inside = project.root.relative_to(top).as_posix()
+    folder = Path(tempfile.mkdtemp(prefix="drill-"))
+    home, case = folder / "sound", folder / "sound" / "usecase"
     box = Sandbox(home, inside, candidate.record.digest, tuple(store.public_keys))
-    home.mkdir(mode=0o700)
-    aside = shutil.ignore_patterns(*ASIDE, "index.sqlite*")
-    with store.ledger.locked():  # so that no record is moved in between
-        shutil.copytree(store.path, home / "runs" / "governed", ignore=aside)
-        shutil.copytree(store.keys, home / "keys" / store.id)
-    (home / "runs" / "governed" / "scratch").mkdir()
-    shutil.copytree(project.root, home / "usecase" / inside, ignore=aside)
-    if found:
-        shutil.copytree(git, home / "usecase" / ".git", ignore_dangling_symlinks=True)
-    with box.entered():
-        _cast(box)
-    return box
-
-
-def _git(root: Path, *words: str) -> list[str]:
-    told = subprocess.run(["git", "-C", root, "rev-parse", *words], capture_output=True, text=True)
-    return told.stdout.splitlines() if told.returncode == 0 else []
+    try:
+        with store.ledger.locked():  # so that no record is moved in between
+            shutil.copytree(store.path, home / "runs" / "governed", ignore=ASIDE)
+            shutil.copytree(store.keys, home / "keys" / store.id)
+        (home / "runs" / "governed" / "scratch").mkdir()
+        shutil.copytree(project.root, case / inside, ignore=ASIDE)
+        if told:
+            shutil.copytree(git, case / ".git")
+        with box.entered():
+            _cast(box)
+            yield box
+    finally:
+        durable.remove_tree(folder)
 
 
 def _cast(box: Sandbox) -> None:
@@ -279,7 +263,7 @@ def _cast(box: Sandbox) -> None:
 
     def played(public: str) -> str:
         line = person.bare(public)
-        cast[line] = cast.get(line) or box.new_key()[1]
+        cast[line] = cast.get(line) or box.new_key()
         return cast[line]
 
     def change(entry: Json, leaves: list[bytes]) -> Json:
@@ -288,17 +272,16 @@ def _cast(box: Sandbox) -> None:
             return entry
         was, said = digest(old), dict(old["statement"])
         if entry["kind"] == "keyring":
-            said["previous"] = anew.get(said["previous"])
             for key in (key for one in said["persons"] for key in one["keys"]):
                 key["public"] = played(key["public"])
-        if "approval" in said:
-            said["approval"] = anew.get(said["approval"])
+        for name in {"previous", "approval"} & said.keys():
+            said[name] = anew.get(said[name], said[name])
         if isinstance(said.get("ledger"), dict):
-            said["ledger"] = {"size": said["ledger"]["size"],
-                              "root": merkle.root(leaves[: said["ledger"]["size"]]).hex()}  # fmt: skip
+            head = leaves[: said["ledger"]["size"]]
+            said["ledger"] = {"size": len(head), "root": merkle.root(head).hex()}
         new = person.sign(said, old["namespace"], box.file(played(old["public_key"])))
         anew[was] = digest(new)
-        body = entry["body"] | {"envelope": new}
-        return entry | {"body": body | ({"sha256": digest(new)} if "sha256" in body else {})}
+        own = {"sha256": anew[was]} if entry["kind"] == "keyring" else {}
+        return entry | {"body": entry["body"] | {"envelope": new} | own}
 
     box.rewrite(change)

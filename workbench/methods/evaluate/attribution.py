@@ -167,7 +167,8 @@ def attributed(stage: Stage, cases: pd.DataFrame, ablations: list[Ablation]) -> 
         lines.append(vars(change) | {"cause": cause, "because": because})
     names = [*attribution.Change.__dataclass_fields__, "cause", "because"]
     groups = pd.DataFrame(lines, columns=names).sort_values(["high", "group"], ignore_index=True)
-    stage.write_table("cases.parquet", cases.astype({"correct": "boolean"}))
+    plain = dict.fromkeys(COLUMNS, "str") | {"correct": "boolean"}  # one encoding, read or made
+    stage.write_table("cases.parquet", cases.astype(plain))
     stage.write_table("groups.parquet", groups)
     stage.figure("regressions", figures.compute("regressions", rows))
     return groups
