@@ -3,7 +3,8 @@
 Each names the gates that must all refuse it. More than one stands there by design: hashes and
 signatures are checked by our own code and by the stranger's, and who reads a store that does not
 verify computes no gate. With these put out of action, nothing else may see the defect: then it is
-they that catch it. A plant returns the file, entry or person at which the defect lies.
+they that catch it. A plant returns the file, entry or person at which the defect lies; InputError
+where a release has nothing of the kind.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import WorkbenchError
+from ...errors import InputError, WorkbenchError
 from ...policy.findings import Raised
 from ...policy.release import Approval
 from ...record import clock, person
 from ...record.digest import canonical, tree
+from ...record.sealed import Record
 from ...record.signing import EngineKey
 from ...record.statement import SEALS
 from ..bundle import FOLDER, MANIFEST
-from ..facts import FUNCTIONAL, VERDICTS
+from ..facts import ADAPTATION, FUNCTIONAL, VERDICTS
 from ..inputs import OUTPUTS
 from ..release import findings, signatures
 from .sandbox import Json, Sandbox
@@ -64,19 +66,17 @@ def caught(*by: str) -> Callable[[Plant], Plant]:
 @caught("data_sets_apart")
 def leak(box: Sandbox, rng: random.Random) -> str:
     """Locked rows have the texts of training rows."""
-    import pyarrow
     import pyarrow.parquet as parquet
 
     folder = box.dataset()
     text = json.loads((folder / "facts.json").read_bytes())["text"]
-    train, locked = (
-        parquet.read_table(folder / f"{n}.parquet").to_pylist() for n in ("train", "locked")
-    )
-    chosen = rng.sample(locked, min(3, len(locked)))
-    for row in chosen:
-        row[text] = rng.choice(train)[text]
-    parquet.write_table(pyarrow.Table.from_pylist(locked), folder / "locked.parquet")
-    return ", ".join(str(row["row_id"]) for row in chosen)
+    train, locked = (parquet.read_table(folder / f"{n}.parquet") for n in ("train", "locked"))
+    texts, held = (one[text].to_pylist() for one in (train, locked))
+    chosen = rng.sample(range(len(held)), min(3, len(held)))
+    held = [rng.choice(texts) if i in chosen else one for i, one in enumerate(held)]
+    place = locked.column_names.index(text)
+    parquet.write_table(locked.set_column(place, text, [held]), folder / "locked.parquet")
+    return ", ".join(str(locked["row_id"][i]) for i in chosen)
 
 
 @caught("data_classes")
@@ -105,10 +105,13 @@ def missing_layer(box: Sandbox, rng: random.Random) -> str:
 # ---- what lies in the store, without a key -------------------------------------------------------
 
 
-def _digit(data: bytes, rng: random.Random) -> bytes:
-    """One digit of it is another one."""
+def _digit(box: Sandbox, record: Record, name: str, rng: random.Random) -> str:
+    """One digit of a sealed file is another one."""
+    data = (record.path / name).read_bytes()
     at = rng.choice([one.start() for one in re.finditer(rb"[0-9]", data)])
-    return data[:at] + str((int(data[at : at + 1]) + 1) % 10).encode() + data[at + 1 :]
+    digit = str((int(data[at : at + 1]) + 1) % 10).encode()
+    box.write(record.path / name, data[:at] + digit + data[at + 1 :])
+    return f"{record.ref}/{name}"
 
 
 @caught(*SEALED)
@@ -116,17 +119,14 @@ def forged_metric(box: Sandbox, rng: random.Random) -> str:
     """A digit of the figures or verdicts that a stage left."""
     record = box.record(FUNCTIONAL)
     held = [one.name for one in record.statement.subject]
-    name = rng.choice([n for n in held if n.endswith(("figures.json", VERDICTS))])
-    box.write(record.path / name, _digit((record.path / name).read_bytes(), rng))
-    return f"{record.ref}/{name}"
+    shown = [name for name in held if name.endswith(("figures.json", VERDICTS))]
+    return _digit(box, record, rng.choice(shown), rng)
 
 
 @caught(*SEALED)
 def edited_notebook(box: Sandbox, rng: random.Random) -> str:
     """A digit somewhere in an executed notebook."""
-    record = box.record(rng.choice(sorted(box.candidate.records)))
-    box.write(record.path / NOTEBOOK, _digit((record.path / NOTEBOOK).read_bytes(), rng))
-    return f"{record.ref}/{NOTEBOOK}"
+    return _digit(box, box.record(rng.choice(sorted(box.candidate.records))), NOTEBOOK, rng)
 
 
 def _swap(box: Sandbox, folder: Path, rng: random.Random, manifest: bool = True) -> str:
@@ -194,18 +194,22 @@ def edited_engine_key(box: Sandbox, rng: random.Random) -> str:
 # ---- by who holds the engine's key ---------------------------------------------------------------
 
 
+def _sealed(box: Sandbox, name: str, forge: Callable[[Path, Json], None]) -> str:
+    box.suspects = (box.reseal(box.record(FUNCTIONAL), forge).ref,)
+    return f"{name} of {box.suspects[0]}"
+
+
 @caught("recompute")
 def forged_verdict_sealed(box: Sandbox, rng: random.Random) -> str:
     """A figure among the verdicts is another, and the engine's key seals the record again."""
 
     def forge(folder: Path, predicate: Json) -> None:
         told = predicate["workbench_verdicts"]
-        one = rng.choice([one for one in told if one["figure"]])
-        one["figure"]["value"] = round(one["figure"]["value"] + rng.choice((-0.01, 0.01)), 6)
+        figure = rng.choice([one["figure"] for one in told if one["figure"]])
+        figure["value"] = round(figure["value"] + rng.choice((-0.01, 0.01)), 6)
         box.write(folder / OUTPUTS / VERDICTS, canonical(told))
 
-    box.suspects = (box.reseal(box.record(FUNCTIONAL), forge).ref,)
-    return f"{VERDICTS} and statement of {box.suspects[0]}"
+    return _sealed(box, VERDICTS, forge)
 
 
 @caught("recompute")
@@ -214,24 +218,23 @@ def edited_notebook_sealed(box: Sandbox, rng: random.Random) -> str:
 
     def forge(folder: Path, predicate: Json) -> None:
         nb = json.loads((folder / NOTEBOOK).read_bytes())
-        shown = [one for cell in nb["cells"] for one in cell.get("outputs", ())
-                 if one.get("name") == "stdout"]  # fmt: skip
-        one = rng.choice(shown)
-        one["text"] = "".join(one["text"]).rstrip("\n") + f" {rng.randrange(10)}\n"
+        outputs = [one for cell in nb["cells"] for one in cell.get("outputs", ())]
+        tables = [one["data"] for one in outputs if "text/html" in one.get("data", {})]
+        texts = [one for one in outputs if one.get("name") == "stdout"]
+        shown = rng.choice(tables or texts)
+        name = "text/html" if tables else "text"
+        shown[name] = "".join(shown[name]).rstrip("\n") + f" {rng.randrange(10)}\n"
         box.write(folder / NOTEBOOK, json.dumps(nb).encode())
 
-    box.suspects = (box.reseal(box.record(FUNCTIONAL), forge).ref,)
-    return f"{NOTEBOOK} of {box.suspects[0]}"
+    return _sealed(box, NOTEBOOK, forge)
 
 
 @caught("approvals")
 def approvals_of_another_bundle(box: Sandbox, rng: random.Random) -> str:
     """The engine seals other weights, and what people signed before is entered again for them."""
-    ledger = box.store.ledger
+    ledger, record = box.store.ledger, box.candidate.record
     old = [ledger.entries()[one.entry].body for one in box.approvals()]
-    forged = box.reseal(box.candidate.record,
-                        lambda folder, _: _swap(box, folder / OUTPUTS / FOLDER, rng))  # fmt: skip
-    box.ref = forged.digest
+    box.ref = box.reseal(record, lambda place, _: _swap(box, place / OUTPUTS / FOLDER, rng)).digest
     for body in old:
         ledger.append(signatures.KIND, body)
     return f"bundle {box.candidate.digest[:12]}"
@@ -262,40 +265,36 @@ def stripped_signature(box: Sandbox, rng: random.Random) -> str:
 # ---- people --------------------------------------------------------------------------------------
 
 
-def _tried(box: Sandbox, one: Approval, by: str, key: Path, **changed: str) -> str:
-    """Somebody takes the place of an approval, which is withdrawn: first as everybody does, then by
-    a signature that is entered without asking."""
+def _again(box: Sandbox, one: Approval, key: Path, **changed: str) -> str:
+    """In place of an approval, which was withdrawn, one that no command made."""
+    said = dict(one.said) | {"nonce": secrets.token_hex(16), "time": clock.now()} | changed
+    sealed = person.sign(said, signatures.NAMESPACE, key)
+    box.store.ledger.append(signatures.KIND, {"envelope": sealed})
+    return said["by"]
+
+
+def _tried(box: Sandbox, one: Approval, by: str, key: Path) -> str:
+    """Somebody takes the place of an approval: as everybody does, then without asking."""
     box.withdraw(one)
     try:
         box.approve(by, one.role, key)
     except WorkbenchError as error:
         box.declined.append(str(error))
-    _entered(box, one, key, by=by, **changed)
-    return by
-
-
-def _entered(box: Sandbox, one: Approval, key: Path, **changed: str) -> None:
-    said = dict(one.said) | {"nonce": secrets.token_hex(16), "time": clock.now()} | changed
-    sealed = person.sign(said, signatures.NAMESPACE, key)
-    box.store.ledger.append(signatures.KIND, {"envelope": sealed})
+    return _again(box, one, key, by=by)
 
 
 @caught("approvals")
 def replayed_nonce(box: Sandbox, rng: random.Random) -> str:
     """An approval that was withdrawn comes again under the same nonce."""
     one = rng.choice(box.approvals())
-    box.withdraw(one)
-    _entered(box, one, box.key(one.by), nonce=one.nonce)
-    return one.by
+    return _again(box, one, box.key(box.withdraw(one)), nonce=one.nonce)
 
 
 @caught("approvals")
 def expired_approval(box: Sandbox, rng: random.Random) -> str:
     """An approval was given for a day that has passed."""
-    one = rng.choice(box.approvals())
-    box.withdraw(one)
-    _entered(box, one, box.key(one.by), expires=f"2001-0{rng.randrange(1, 10)}-01T00:00:00Z")
-    return one.by
+    one, month = rng.choice(box.approvals()), rng.randrange(1, 10)
+    return _again(box, one, box.key(box.withdraw(one)), expires=f"2001-0{month}-01T00:00:00Z")
 
 
 @caught("approvals")
@@ -310,15 +309,24 @@ def author_approves(box: Sandbox, rng: random.Random) -> str:
     one, found = rng.choice(box.approvals()), box.evidence()
     barring = found.plan.conflicts["approve"]
     known = {someone.name for someone in box.store.keyring().persons}
-    author = rng.choice(sorted(known & {t.person for t in found.touches if t.act in barring}))
+    authors = known & {touch.person for touch in found.touches if touch.act in barring}
+    internal = box.record(ADAPTATION).statement.predicate.buildDefinition.internalParameters
+    author = rng.choice(sorted(authors) or [internal["actor"]["name"]])
     box.person(author, one.role)
     return _tried(box, one, author, box.key(author))
+
+
+def _two(box: Sandbox, rng: random.Random) -> list[Approval]:
+    held = box.approvals()
+    if len(held) < 2:
+        raise InputError("The plan asks for one approval only.")
+    return rng.sample(held, 2)
 
 
 @caught("approve", "approvals")
 def one_key_under_two_names(box: Sandbox, rng: random.Random) -> str:
     """The second approver is a name for the key of the first."""
-    first, second = rng.sample(box.approvals(), 2)
+    first, second = _two(box, rng)
     name = f"Second name {rng.randrange(10**6)}"
     box.person(name, second.role, first.key)
     return _tried(box, second, name, box.file(first.key))
@@ -327,7 +335,7 @@ def one_key_under_two_names(box: Sandbox, rng: random.Random) -> str:
 @caught("approve", "approvals")
 def one_person_twice(box: Sandbox, rng: random.Random) -> str:
     """One person approves in two roles, with two keys."""
-    first, second = rng.sample(box.approvals(), 2)
+    first, second = _two(box, rng)
     public = box.new_key()
     box.person(first.by, second.role, public)
     return _tried(box, second, first.by, box.file(public))
@@ -349,9 +357,9 @@ def stale_evidence(box: Sandbox, rng: random.Random) -> str:
 def open_finding(box: Sandbox, rng: random.Random) -> str:
     """Somebody has raised what blocks, and nobody has answered."""
     who, now = rng.choice(box.approvals()).by, clock.now()
-    said = Raised(usecase=box.project.usecase.id, by=who, time=now, about=box.candidate.digest,
-                  owner=who, severity=rng.choice(("major", "critical")), text="drill",
-                  due=clock.parse(now).date())  # fmt: skip
+    about = {"usecase": box.project.usecase.id, "about": box.candidate.digest, "text": "drill"}
+    due, how = clock.parse(now).date(), rng.choice(("major", "critical"))
+    said = Raised(by=who, time=now, owner=who, due=due, severity=how, **about)
     return findings.enter(box.project, box.store, said, box.key(who)).id
 
 
@@ -363,8 +371,8 @@ def expired_risk_acceptance(box: Sandbox, rng: random.Random) -> str:
            "expires": f"200{rng.randrange(10)}-01-01", "entry": 0}  # fmt: skip
 
     def forge(folder: Path, predicate: Json) -> None:
-        key = predicate["buildDefinition"]["internalParameters"]["key"]
-        key["parts"]["acceptances"] = [was]
+        internal = predicate["buildDefinition"]["internalParameters"]
+        internal["key"]["parts"]["acceptances"] = [was]
 
     for one in box.approvals():
         box.withdraw(one)

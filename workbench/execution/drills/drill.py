@@ -12,8 +12,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -58,33 +58,15 @@ class Outcome(NamedTuple):
     """What every gate said that refused."""
     through: tuple[Refusal, ...]
     """What still refused it when those were not asked; empty when it came through."""
+    planted: bool = True
 
     @property
     def verdict(self) -> str:
-        """`caught`, `by another only`, or `escaped`."""
+        """`caught`, `by another only`, `escaped`, or `not planted` where there is nothing to."""
+        if not self.planted:
+            return "not planted"
         gates = {one.gate for one in self.refused}
         return "caught" if gates >= {*self.by} else "by another only" if gates else "escaped"
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcomes, and what refused each release that had no defect."""
-
-    bundle: str
-    outcomes: Sequence[Outcome]
-    clean: Sequence[list[Refusal]]
-
-    @property
-    def ok(self) -> bool:
-        return not any(self.clean) and all(one.verdict == "caught" for one in self.outcomes)
-
-    def as_dict(self) -> dict[str, Any]:
-        caught, n = sum(one.verdict == "caught" for one in self.outcomes), len(self.outcomes)
-        return {
-            "bundle": self.bundle, "caught": share(caught, n), "clean": len(self.clean),
-            "false_refusals": [list(map(str, one)) for one in self.clean if one],
-            "outcomes": [one._asdict() | {"verdict": one.verdict} for one in self.outcomes],
-        }  # fmt: skip
 
 
 def share(k: int, n: int) -> dict[str, Any]:
@@ -95,9 +77,9 @@ def share(k: int, n: int) -> dict[str, Any]:
 def drill(
     project: Project, store: Store, candidate: bundle.Candidate, *, seeds: Iterable[int],
     only: Collection[str] = (), clean: int = 10,
-) -> Report:  # fmt: skip
-    """Plant each kind (or `only` those named) once a seed. InputError for a kind that nobody knows,
-    and where a gate refuses before anything was planted."""
+) -> dict[str, Any]:  # fmt: skip
+    """Plant each kind (or `only` those named) once a seed; the report as plain values. InputError
+    for a kind that nobody knows, and where a gate refuses before anything was planted."""
     if unknown := set(only) - KINDS.keys():
         raise InputError("There is no such kind of defect.", given=", ".join(sorted(unknown)),
                          expected=", ".join(KINDS))  # fmt: skip
@@ -112,7 +94,14 @@ def drill(
                              next_step="workbench release status")  # fmt: skip
         passed = [_clean(box, rng) for _ in range(clean)]
         outcomes = [_planted(box, kind, seed) for seed in seeds for kind in chosen]
-    return Report(candidate.digest, outcomes, passed)
+    caught = sum(one.verdict == "caught" for one in outcomes)
+    planted = sum(one.planted for one in outcomes)
+    refused = [list(map(str, one)) for one in passed if one]
+    return {
+        "bundle": candidate.digest, "ok": caught == planted and not refused,
+        "caught": share(caught, planted), "clean": clean, "false_refusals": refused,
+        "outcomes": [one._asdict() | {"verdict": one.verdict} for one in outcomes],
+    }  # fmt: skip
 
 
 def _clean(box: Sandbox, rng: random.Random) -> list[Refusal]:
@@ -126,7 +115,10 @@ def _clean(box: Sandbox, rng: random.Random) -> list[Refusal]:
 
 def _planted(box: Sandbox, kind: Kind, seed: int) -> Outcome:
     with box.copied() as other:
-        where = kind.plant(other, random.Random(f"{seed} {kind.name}"))
+        try:
+            where = kind.plant(other, random.Random(f"{seed} {kind.name}"))
+        except InputError as error:
+            return Outcome(kind.name, seed, error.what, tuple(sorted(kind.by)), (), (), False)
         both = ask(other), ask(other, kind.by)
     return Outcome(kind.name, seed, where, tuple(sorted(kind.by)), *map(tuple, both))
 
@@ -191,7 +183,8 @@ def _dataset(box: Sandbox) -> Iterable[Refusal]:
 def _layers(box: Sandbox) -> Iterable[Refusal]:
     stage = SimpleNamespace(name=bundle.STAGE)
     job = SimpleNamespace(project=box.project, stage=stage, store=box.believed)
-    return _refused([runner._layers(job, [v for v in box.verdicts() if v["stage"] not in box.unread])])
+    read = [one for one in box.verdicts() if one["stage"] not in box.unread]
+    return _refused([runner._layers(job, read)])
 
 
 def _refused(results: Iterable[GateResult]) -> Iterator[Refusal]:

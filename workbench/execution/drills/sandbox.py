@@ -35,7 +35,6 @@ from ..project import Project
 from ..release import request, signatures, standing
 from ..stages import stages_for
 
-ASIDE = shutil.ignore_patterns("scratch", "runs", ".git", ".venv", "index.sqlite*")
 SINCE = "2000-01-01T00:00:00Z"
 Json = dict[str, Any]
 
@@ -243,17 +242,25 @@ def of(project: Project, store: Store, candidate: Candidate) -> Iterator[Sandbox
     box = Sandbox(home, inside, candidate.record.digest, tuple(store.public_keys))
     try:
         with store.ledger.locked():  # so that no record is moved in between
-            shutil.copytree(store.path, home / "runs" / "governed", ignore=ASIDE)
-            shutil.copytree(store.keys, home / "keys" / store.id)
+            _copy(store.path, home / "runs" / "governed")
+            _copy(store.keys, home / "keys" / store.id)
         (home / "runs" / "governed" / "scratch").mkdir()
-        shutil.copytree(project.root, case / inside, ignore=ASIDE)
+        _copy(project.root, case / inside)
         if told:
-            shutil.copytree(git, case / ".git")
+            _copy(git, case / ".git")
         with box.entered():
             _cast(box)
             yield box
     finally:
         durable.remove_tree(folder)
+
+
+def _copy(source: Path, to: Path) -> None:
+    """All but what runs leave behind, and the repository, which goes apart."""
+    aside = {"scratch", "runs", ".git", ".venv"}
+    shutil.copytree(
+        source, to, ignore=lambda at, names: aside & {*names} if at == str(source) else ()
+    )
 
 
 def _cast(box: Sandbox) -> None:
