@@ -48,6 +48,7 @@ class Raised(Statement):
     """What is wrong, with what, how badly, and who is to see to it until when."""
 
     act: Literal["raise"] = "raise"
+    """What is done to the finding."""
     about: Sha256
     """Digest of the bundle, or of the record before there is a bundle."""
     severity: Literal["minor", "major", "critical"]
@@ -64,6 +65,7 @@ class Answered(Statement):
     """What was done about a finding, and what shows it."""
 
     act: Literal["answer"] = "answer"
+    """What is done to the finding."""
     finding: str
     """Its id."""
     text: Lasting
@@ -76,6 +78,7 @@ class Closed(Statement):
     """A finding is settled: so says somebody who did not answer it."""
 
     act: Literal["close"] = "close"
+    """What is done to the finding."""
     finding: str
     """Its id."""
 
