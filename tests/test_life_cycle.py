@@ -48,6 +48,7 @@ class Bench:
     def run(self, place: Path, *words: object) -> tuple[int, dict[str, dict], str]:
         """Exit code, verdicts by gate, and what was said."""
         done = self("run", "-u", place, "--json", *words)
+        assert done.stdout, done.stderr
         stages = json.loads(done.stdout)
         verdicts = {one["criterion"]: one for stage in stages for one in stage["verdicts"]}
         return done.returncode, verdicts, done.stderr

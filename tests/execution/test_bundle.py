@@ -243,3 +243,16 @@ def test_a_bundle_stays_small(done):
     files = bundle.find(done.store()).manifest["files"]
     assert sum(one["size"] for one in files if not one["path"].startswith("adapter/")) < LARGEST
     assert json.dumps(files).count("notebook") == 0  # outputs of cells are in the records alone
+
+
+class InTheClear(Sealed):
+    """Records of a use case that speaks of nobody: its locked rows are not encrypted."""
+
+    def bytes(self, stage: str, name: str) -> bytes | None:
+        return b"PAR1\xc0" if name == "locked.parquet" else super().bytes(stage, name)
+
+
+def test_a_locked_set_in_the_clear_is_named_and_never_read(done):
+    """Its digest is a source of the cards; its rows are not opened for them."""
+    sealed, identity = InTheClear(job_of(done).records), {"name": "c", "number": 1, "parent": None}
+    assert card_facts(sealed, verdicts_of(done), identity).usecase.id == "tiny"

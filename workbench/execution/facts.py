@@ -19,10 +19,11 @@ from .inputs import OUTPUTS, SEALED_SUFFIX
 INTAKE, BASE, DATASET, ADAPTATION = "10_intake", "15_base", "20_dataset", "30_adapt"
 FUNCTIONAL, CALIBRATION, VALIDATION = "40_functional", "43_calibration", "49_validation"
 FIGURES, VERDICTS = "figures.json", "verdicts.json"
+LOCKED = "locked"  # named by digest; its rows are nothing that a card says
 PLACES = {
     "usecase": (INTAKE, "usecase.json"), "plan": (INTAKE, "plan.json"),
     "criteria": (INTAKE, "criteria.json"), "base": (BASE, "model/base.json"),
-    "data": (DATASET, "manifest.json"), "locked": (DATASET, "locked.parquet"),
+    "data": (DATASET, "manifest.json"), LOCKED: (DATASET, "locked.parquet"),
     "adaptation": (ADAPTATION, "adapter/adaptation.json"),
     "validation": (VALIDATION, "validation.json"),
 }  # fmt: skip
@@ -80,7 +81,7 @@ def card_facts(
     """
     for name in ("usecase", "plan", "criteria"):
         sealed.records[INTAKE].file(OUTPUTS + PLACES[name][1])
-    found = {name: sealed.json(*place) for name, place in PLACES.items()}
+    found = {name: sealed.json(*place) for name, place in PLACES.items() if name != LOCKED}
     usecase = UseCase.parse(found["usecase"], where=INTAKE)
     figures = {stage: sealed.json(stage, FIGURES) for stage in sealed.records}
     sources = _sources(sealed) | ({"identity": before} if before else {})
