@@ -142,19 +142,20 @@ def follow(envelope: dict[str, Any], previous: Keyring | None, at: str | datetim
 def versions(entries: Iterable[Entry]) -> list[tuple[int, Keyring]]:
     """(ledger index, version) of all versions in order, each checked against the one before."""
     found: list[tuple[int, Keyring]] = []
-    for entry in entries:
-        if entry.kind == "keyring":
-            previous = found[-1][1] if found else None
-            try:
-                version = follow(entry.body.get("envelope", {}), previous, entry.time)
-            except WorkbenchError as error:
-                raise IntegrityError(
-                    f"keyring: {error.what}",
-                    where=f"ledger entry {entry.index}",
-                    expected=error.expected,
-                    given=error.given,
-                ) from error
-            found.append((entry.index, version))
+    held = [entry for entry in entries if entry.kind == "keyring"]
+    person.check_together(entry.body.get("envelope") for entry in held)
+    for entry in held:
+        previous = found[-1][1] if found else None
+        try:
+            version = follow(entry.body.get("envelope", {}), previous, entry.time)
+        except WorkbenchError as error:
+            raise IntegrityError(
+                f"keyring: {error.what}",
+                where=f"ledger entry {entry.index}",
+                expected=error.expected,
+                given=error.given,
+            ) from error
+        found.append((entry.index, version))
     return found
 
 

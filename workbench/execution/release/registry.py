@@ -254,6 +254,7 @@ def _way(store: Store, signed: Signed, versions: Versions, one: Deployment) -> d
     found, missing = ancestry(store, signed, {one.record, entry.body["candidate"]})
     candidate, ended = found.get(entry.body["candidate"]), signed.of("revocation")
     signatures = [Entry.parse(signed.lines[place]) for place in entry.body["approvals"]]
+    person.check_together(held.body["envelope"] for held in signatures)
     return {
         "deployment": one._asdict(),
         "release": {"entry": entry.index, "time": entry.time, "record": one.record},
