@@ -77,7 +77,11 @@ def show(told: dict[str, Any]) -> None:
             for one in told["outcomes"]]  # fmt: skip
     tables.console().print(tables.of_rows(rows))
     rate, refused = told["caught"], told["false_refusals"]
-    click.echo(f"{rate['count']} of {rate['n']} caught, 95 % interval {rate['interval']}; "
+    click.echo(f"{rate['count']} of {rate['n']} caught, 95 % interval {_percent(rate['interval'])}; "
                f"{len(refused)} of {told['clean']} sound releases refused.")  # fmt: skip
     for one in refused:
         click.echo("  " + "; ".join(one))
+
+
+def _percent(interval: list[float] | None) -> str:
+    return " to ".join(f"{share:.1%}" for share in interval) if interval else "of nothing"
