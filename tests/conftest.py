@@ -304,11 +304,9 @@ class Lab:
         folder with everybody's keys. `changes` go to usecase.yaml."""
         keys = self.declare(**changes)
         for who, kind in (("Olga Owner", "envelope"), ("Vera Validator", "templates")):
-            told = self.cli("approve", kind, "--by", who, "--sign-with", keys / who.split()[0])
-            assert told.code == 0, told.err
-        told = self.cli("classify", "--track", "governed", "--by", "Dora Data",
-                        "--sign-with", keys / "Dora")  # fmt: skip
-        assert told.code == 0, told.err
+            self.ok("approve", kind, "--by", who, "--sign-with", keys / who.split()[0])
+        self.ok("classify", "--track", "governed", "--by", "Dora Data",
+                "--sign-with", keys / "Dora")  # fmt: skip
         return keys
 
     def declare(self, **changes: Any) -> Path:
@@ -353,11 +351,18 @@ class Lab:
         self.stage("50_candidate", inputs=decide["inputs"] | shown)
         return self
 
+    def promote(self) -> Lab:
+        """A governed candidate, and all whom its release needs."""
+        keys = self.complete().govern()
+        for who, roles in APPROVERS.items():
+            self.person(keys / who.split()[0], who, *roles)
+        self.ok("run", "--track", "governed")
+        return self
+
     def request(self) -> Path:
         """A new request for the newest candidate."""
         asked = self.runs / "request.json"
-        told = self.cli("release", "request", "--to", asked)
-        assert told.code == 0, told.err
+        self.ok("release", "request", "--to", asked)
         return asked
 
     def sign(self, by: str, role: str, meaning: str = "approved", key: str | None = None,
@@ -381,10 +386,9 @@ class Lab:
         subprocess.run(words, check=True)
         named = [word for role in roles for word in ("--role", role)]
         name = who.split()[0].lower()
-        told = self.cli("keys", "add", "--track", "governed", "--id", name, "--name", who,
-                        "--email", f"{name}@example.org", *named, "--public-key",
-                        f"{key}.pub", "--sign-with", key.with_name("Dora"))  # fmt: skip
-        assert told.code == 0, told.err
+        self.ok("keys", "add", "--track", "governed", "--id", name, "--name", who,
+                "--email", f"{name}@example.org", *named, "--public-key",
+                f"{key}.pub", "--sign-with", key.with_name("Dora"))  # fmt: skip
 
     def commit(self) -> None:
         """Commit whatever there is, in a repository that is made if there is none."""
@@ -406,6 +410,12 @@ class Lab:
             with pytest.raises(SystemExit) as ended:
                 main(args=args, prog_name="workbench")
         return Told(ended.value.code or 0, out.getvalue(), err.getvalue())
+
+    def ok(self, *words: object) -> Told:
+        """The same, for what has to work before a test begins."""
+        told = self.cli(*words)
+        assert told.code == 0, told.err
+        return told
 
     def args(self, *words: object) -> list[str]:
         texts = [str(word) for word in words]
@@ -462,8 +472,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny use case whose life cycle ran to a candidate; to be copied, never used."""
     home = tmp_path_factory.mktemp("finished")
     with surroundings(home):
-        told = Lab(home).fill().cli("run")
-        assert told.code == 0, told.err
+        Lab(home).fill().ok("run")
     return home
 
 
@@ -483,8 +492,7 @@ def in_order(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with surroundings(home):
         lab = Lab(home)
         lab.govern()
-        told = lab.cli("run")
-        assert told.code == 0, told.err
+        lab.ok("run")
     return home
 
 
@@ -510,12 +518,7 @@ def promoted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A governed candidate, and all whom its release needs; to be copied, never used."""
     home = tmp_path_factory.mktemp("promoted")
     with surroundings(home):
-        lab = Lab(home).fill().complete()
-        keys = lab.govern()
-        for who, roles in APPROVERS.items():
-            lab.person(keys / who.split()[0], who, *roles)
-        told = lab.cli("run", "--track", "governed")
-        assert told.code == 0, told.err
+        Lab(home).fill().promote()
     return home
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,21 +18,10 @@ from importlib import import_module
 from pathlib import Path
 
 import nbformat
+from timing import spread, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
-
-
-def spread(seconds: list[float]) -> str:
-    """`median (min to max), n`."""
-    low, high = min(seconds), max(seconds)
-    return f"{statistics.median(seconds):.2f} s ({low:.2f} to {high:.2f}), n={len(seconds)}"
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
 
 
 def engine(folder: Path) -> list[str]:

@@ -19,15 +19,10 @@ SEEDS = int(os.environ.get("WORKBENCH_DRILL_SEEDS", "20"))
 
 def measure(folder: Path) -> list[str]:
     """A table a store: a line a kind, then the rate with its interval."""
-    from tests.conftest import APPROVERS, Lab, surroundings
+    from tests.conftest import Lab, surroundings
 
     with surroundings(folder):
-        lab = Lab(folder).fill().complete()
-        keys = lab.govern()
-        for who, roles in APPROVERS.items():
-            lab.person(keys / who.split()[0], who, *roles)
-        told = lab.cli("run", "--track", "governed")
-        assert told.code == 0, told.err
+        lab = Lab(folder).fill().promote()
         lines = _drilled("tiny use case", lab.usecase, SEEDS, 10)
     if not (ROOT / "runs" / "governed" / "store.json").exists():
         return [*lines, "", "The demo's store: none here; `make demo` makes it."]

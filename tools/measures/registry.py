@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from timing import spread, timed
 
 from workbench.execution import capture
 from workbench.record import clock, index, person
@@ -160,7 +161,7 @@ def measure(folder: Path) -> list[str]:
             filler.deploy(filler.release(made, keys), keys)
     filler.close()
     built = time.monotonic() - began
-    rebuilt = [_seconds(lambda: index.rebuild(store)) for _ in range(3)]
+    rebuilt = [timed(lambda: index.rebuild(store)) for _ in range(3)]
     found = registry.at(store, "production", usecase="tiny")
     assert len(found["serving"]["records"]) == len(LINEAGE), found
     since, until = found["history"][0]["time"], found["history"][-1]["time"]
@@ -180,8 +181,8 @@ def measure(folder: Path) -> list[str]:
         f"{CANDIDATES * len(LINEAGE):,} records, {entries:,} ledger entries, {size:,.0f} MB; made in "
         f"{built:.0f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.", "",
         "| what | median (min to max) |", "|---|---|",
-        f"| rebuilding the index | {_spread(rebuilt, 's')} |",
-        *(f"| {name} | {_spread([_seconds(work) * 1000 for _ in range(ASKED)], 'ms')} |"
+        f"| rebuilding the index | {spread(rebuilt, digits=1)} |",
+        *(f"| {name} | {spread([timed(work) * 1000 for _ in range(ASKED)], ' ms', 1)} |"
           for name, work in asked.items()),
     ]  # fmt: skip
 
@@ -192,14 +193,3 @@ def _command(folder: Path) -> None:
         words = ["at", "--environment", "production", "--json", "-u", place]
         subprocess.run([sys.executable, "-m", "workbench.cli", *words], env=env, check=True,
                        capture_output=True)  # fmt: skip
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _spread(found: list[float], unit: str) -> str:
-    low, high = min(found), max(found)
-    return f"{statistics.median(found):.1f} {unit} ({low:.1f} to {high:.1f}), n={len(found)}"

@@ -12,12 +12,11 @@ import json
 import os
 import secrets
 import shutil
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from timing import spread, timed
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "verify_record.py"
@@ -56,11 +55,11 @@ def _hashing(folder: Path, count: int, size: int) -> list[str]:
         lambda: _tool().read_all(folder, names),
     )
     ways[0]()
-    took = [[_timed(way) for way in ways] for _ in range(ROUNDS)]
+    took = [[timed(way) for way in ways] for _ in range(ROUNDS)]
     shutil.rmtree(folder)
     first = [row[0] for row in took]
     ratios = [[row[way] / row[0] for row in took] for way in (1, 2)]
-    return [_spread(first, " s"), *(_spread(found, "") for found in ratios)]
+    return [spread(first, " s"), *(spread(found, "") for found in ratios)]
 
 
 def _plain(path: Path) -> str:
@@ -76,13 +75,13 @@ def _stranger(folder: Path) -> list[str]:
     made = Made(folder / "made", weights=secrets.token_bytes(WEIGHTS))
     exported = made.approved().register().export()
     command = [sys.executable, "-I", exported / "verify_record.py", exported]
-    good = [_timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    good = [timed(lambda: subprocess.run(command, check=True, capture_output=True))
             for _ in range(ROUNDS)]  # fmt: skip
     size = sum(path.stat().st_size for path in exported.rglob("*") if path.is_file())
     people = len(json.loads((exported / "release.json").read_bytes())["approvals"])
     return [
         f"A release of {size / 1e6:.1f} MB (adapter {WEIGHTS / 1e6:.0f} MB, {people} approvals), "
-        f"`python verify_record.py FOLDER`, whole process: {_spread(good, ' s')}."
+        f"`python verify_record.py FOLDER`, whole process: {spread(good, ' s')}."
     ]
 
 
@@ -91,14 +90,3 @@ def _tool() -> object:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
-def _spread(found: list[float], unit: str) -> str:
-    low, high = min(found), max(found)
-    return f"{statistics.median(found):.2f}{unit} ({low:.2f} to {high:.2f}), n={len(found)}"

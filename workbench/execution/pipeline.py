@@ -182,7 +182,7 @@ class Pipeline:
         """Inputs, key and, if an earlier record has the same key, that record to reuse."""
         inputs = resolve(self.project, stage, self.records, self.store, self.development)
         parameters = self.parameters[stage.name]
-        key = self._key(stage, parameters, inputs)
+        key = self.key_for(stage, parameters, inputs)
         earlier = self.earlier(stage)
         same = [record for record in earlier if key_of(record).get("digest") == key["digest"]]
         if same and not self.fresh:
@@ -193,7 +193,7 @@ class Pipeline:
         taken_over = self._reusable(stage, key, {item.snapshot for item in inputs.values()})
         return Step(stage, parameters, inputs | taken_over, key, None, reason)
 
-    def _key(self, stage: Stage, parameters: dict, inputs: dict[str, Input]) -> dict[str, Any]:
+    def key_for(self, stage: Stage, parameters: dict, inputs: dict[str, Input]) -> dict[str, Any]:
         """All that decides the result; two runs with the same key need not both happen."""
         environment = capture.environment()
         own = self.project.root / "steps"

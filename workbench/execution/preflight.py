@@ -55,7 +55,7 @@ def missing(
         facts |= {"dirty": dirty, "isolation": level, "lacking": isolation.available()[1]}
         facts["criteria"] = _criteria(project, plan) if any(map(_decides, stages)) else ()
         facts |= _environment(project, [dict(parameters[s.name]) for s in stages], level)
-        facts |= _approvals(project, store, stages, chosen) | _change(project, chosen)
+        facts |= approvals_asked(project, store, stages, chosen) | _change(project, chosen)
     return tracks.refusals(store.track, Facts(**facts))
 
 
@@ -77,7 +77,7 @@ def _criteria(project: Project, plan: tiers.ControlPlan) -> list[str]:
     ]
 
 
-def _approvals(
+def approvals_asked(
     project: Project, store: Store, stages: Sequence[Stage], chosen: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What this run needs approved, as it is and as it was approved; an envelope where it adapts."""

@@ -191,7 +191,7 @@ def _job(origin: replayable.Origin, record: Record, stage: Stage) -> runner.Job:
 def _judge(job: runner.Job, folder: Path, outputs: Path, ran: Any) -> str | None:
     """Let the engine judge the outputs, and freeze where it did; says why where it can't."""
     try:
-        runner._judge(job, folder, outputs, ran)
+        runner.judge(job, folder, outputs, ran)
     except WorkbenchError as error:
         return error.what
     return None

@@ -170,7 +170,7 @@ def _seal(job: Job, begun: Run, ran: _Ran) -> Record:
     results: list[GateResult] = []
     odd: list[dict[str, Any]] = []
     if execution.succeeded:
-        results, odd = _judge(job, begun.folder / "sealed", outputs, ran)
+        results, odd = judge(job, begun.folder / "sealed", outputs, ran)
     else:
         gating.withdraw(outputs)
     refuse_secrets(begun.record / "notebook.ipynb", outputs)
@@ -233,7 +233,7 @@ def _plain(statement: Any) -> Any:
     return type(statement).model_validate(json.loads(json.dumps(statement.data(), default=str)))
 
 
-def _judge(
+def judge(
     job: Job, folder: Path, outputs: Path, ran: _Ran
 ) -> tuple[list[GateResult], list[dict[str, Any]]]:
     """Verdicts from the rows, and where the notebook claims what the rows do not give."""
@@ -273,7 +273,7 @@ def _late(job: Job) -> str | None:
 def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> list[GateResult]:
     accepted = job.key.get("parts", {}).get("acceptances", ())
     verdicts = gating.given_under(job.inputs.get("criteria"), job.records.values(), accepted)
-    shown = _layers(job, verdicts)
+    shown = judge_layers(job, verdicts)
     verdicts.append(shown.as_dict())
     proposed = gating.proposed(outputs)
     result = gating.decided(job.stage.name, policy, verdicts, proposed, late, standing(job))
@@ -284,7 +284,7 @@ def _decide(job: Job, policy: Any, outputs: Path, late: str | None) -> list[Gate
     return [result, shown]
 
 
-def _layers(job: Job, verdicts: list[dict[str, Any]]) -> GateResult:
+def judge_layers(job: Job, verdicts: list[dict[str, Any]]) -> GateResult:
     """Is every layer that the plan asks for judged by a gate that blocks? Research is only told."""
     stages = stages_for(job.project.root, job.project.usecase)
     held = layers.shown({s.name: s.facts["layer"] for s in stages if "layer" in s.facts}, verdicts)

@@ -23,6 +23,7 @@ from ...policy.findings import Raised
 from ...policy.release import Approval
 from ...record import clock, person
 from ...record.digest import canonical, tree
+from ...record.ledger import Ledger
 from ...record.sealed import Record
 from ...record.signing import EngineKey
 from ...record.statement import SEALS
@@ -178,8 +179,8 @@ def ledger_rolled_back(box: Sandbox, rng: random.Random) -> str:
 def edited_engine_key(box: Sandbox, rng: random.Random) -> str:
     """The store is sealed anew, all of it, by a key of the attacker's own."""
     store, mine = box.store, EngineKey.create(box.home / "attacker.pem")
-    ledger = store.ledger_for([*store.public_keys, mine.public_pem], mine)
-    ledger._seen = None  # beside the key, where the attacker is not
+    known = [*store.public_keys, mine.public_pem]  # what the host last signed lies beside its key
+    ledger = Ledger(store.path / "ledger", mine, origin=store.ledger.origin, public_keys=known)
     place = store.path / "store.json"
     facts = canonical(json.loads(place.read_bytes()) | {"public_keys": [mine.public_pem]})
     for record in store.records():

@@ -184,7 +184,7 @@ def _layers(box: Sandbox) -> Iterable[Refusal]:
     stage = SimpleNamespace(name=bundle.STAGE)
     job = SimpleNamespace(project=box.project, stage=stage, store=box.believed)
     read = [one for one in box.verdicts() if one["stage"] not in box.unread]
-    return _refused([runner._layers(job, read)])
+    return _refused([runner.judge_layers(job, read)])
 
 
 def _refused(results: Iterable[GateResult]) -> Iterator[Refusal]:

@@ -104,7 +104,7 @@ def register(
 def _level(project: Project, store: Store, stage: Stage) -> str:
     """The isolation to run with; InputError names what the governed track asks besides."""
     level, lacking = isolation.available()
-    facts: dict[str, Any] = preflight._approvals(project, store, [stage], None)
+    facts: dict[str, Any] = preflight.approvals_asked(project, store, [stage], None)
     found = tracks.refusals(store.track, tracks.Facts(
         plan=tiers.control_plan(project.usecase), isolation=level, lacking=lacking, environment=(),
         dirty=capture.repository(project.root).get("dirty"), **facts,
@@ -137,6 +137,6 @@ def _run(
         inputs["standing"] = from_path("standing", collected, SOURCE)
         return runner.run(runner.Job(
             project=project, stage=stage, store=store, parameters=parameters, inputs=inputs,
-            key=pipeline._key(stage, parameters, inputs), level=level, who=actor(project.root),
+            key=pipeline.key_for(stage, parameters, inputs), level=level, who=actor(project.root),
             records=records, judged=seal,
         ))  # fmt: skip
