@@ -23,6 +23,7 @@ LOCKED = "locked"  # named by digest; its rows are nothing that a card says
 PLACES = {
     "usecase": (INTAKE, "usecase.json"), "plan": (INTAKE, "plan.json"),
     "criteria": (INTAKE, "criteria.json"), "base": (BASE, "model/base.json"),
+    "operations": (INTAKE, "operations.json"),
     "data": (DATASET, "manifest.json"), LOCKED: (DATASET, "locked.parquet"),
     "adaptation": (ADAPTATION, "adapter/adaptation.json"),
     "validation": (VALIDATION, "validation.json"),

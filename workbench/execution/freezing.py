@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .runner import Job
 
 BILL, PROGRAM, POLICY = "data-bom.cdx.json", "methods/predict.py", "41_policy"
-COPIED = {f"{name}.json": facts.PLACES[name] for name in ("usecase", "plan", "criteria", "base")}
+COPIED = {f"{name}.json": facts.PLACES[name] for name in ("usecase", "plan", "criteria", "base", "operations")}
 COPIED |= {"DATA_CARD.md": (facts.DATASET, bom.CARD), "bom.data.json": (facts.DATASET, BILL)}
 """File of the bundle -> the stage and the output that it is, where the stage left it."""
 MANIFEST = f"{OUTPUTS}{bundle.FOLDER}/{bundle.MANIFEST}"
@@ -101,6 +101,11 @@ def _inference(job: Job, sealed: Sealed) -> Files:
         one["task"]: one["temperature"]
         for one in sealed.json(facts.CALIBRATION, "temperature.json", [])
         if one["model"] == "candidate"
+    }
+    settings["thresholds"] = {
+        task: one["threshold"]
+        for task, one in sealed.json(facts.CALIBRATION, "threshold.json", {}).items()
+        if one["threshold"] is not None
     }
     yield "inference/settings.json", canonical(settings)
     yield "inference/workbench.zip", archive(job.key["parts"]["workbench"])

@@ -171,6 +171,7 @@ def _from_usecase(project: Project, name: str, source: Source, store: Store) -> 
         "suites": usecase.suites,
         "reference": usecase.data.reference,
         "envelope": usecase.envelope,
+        "operations": usecase.operations,
     }
     if source.path not in known:
         raise InputError(

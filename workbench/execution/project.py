@@ -11,6 +11,7 @@ import yaml
 
 from ..errors import InputError
 from ..policy.criteria import Policy
+from ..policy.operations import Operations
 from ..policy.usecase import UseCase
 from ..record.store import Store
 
@@ -43,6 +44,8 @@ class Project:
     root: Path
     usecase: UseCase
     policy: Policy
+    operations: Operations | None = None
+    """How a release is served and watched; None where the use case does not say."""
 
     @classmethod
     def load(cls, root: Path | str = ".") -> Project:
@@ -51,7 +54,10 @@ class Project:
         usecase = UseCase.parse(load_yaml(folder / USECASE_FILE), where=folder / USECASE_FILE)
         policy_file = inside(folder, usecase.policy, "policy")
         policy = Policy.parse(load_yaml(policy_file), where=policy_file)
-        return cls(folder, usecase, policy)
+        if not usecase.operations:
+            return cls(folder, usecase, policy)
+        file = inside(folder, usecase.operations, "operations")
+        return cls(folder, usecase, policy, Operations.parse(load_yaml(file), where=file))
 
     def path(self, relative: str, field: str) -> Path:
         """A path that the configuration names, refused when it leaves the use case."""

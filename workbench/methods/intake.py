@@ -10,6 +10,7 @@ import yaml
 from ..errors import InputError
 from ..policy import power, regimes, tiers
 from ..policy.criteria import Policy
+from ..policy.operations import Operations
 from ..policy.statistics import zero_failure_upper
 from ..policy.tiers import ControlPlan
 from ..policy.usecase import UseCase
@@ -169,6 +170,29 @@ def freeze(stage: Stage, usecase: UseCase, policy: Policy) -> None:
     shared |= {"full_fine_tuning": tiers.control_plan(usecase).full_fine_tuning}
     stage.write_json("data.json", plain["data"] | shared)
     stage.write_json("criteria.json", policy.model_dump(mode="json", by_alias=True))
+    if found := operations(stage):
+        stage.write_json("operations.json", found.plain())
+
+
+def operations(stage: Stage) -> Operations | None:
+    """How a release is to be served, rehearsed and watched; None where nobody has said it."""
+    if not stage.has("operations"):
+        return None
+    plain = yaml.safe_load(stage.input("operations").read_text(encoding="utf-8"))
+    return Operations.parse(plain, "operations.yaml")
+
+
+def watched(stage: Stage) -> pd.DataFrame:
+    """One row a signal: what is borne, what happens beyond it, and the harm that it bounds."""
+    held = operations(stage)
+    rows = [
+        {"signal": one.id, "watches": one.watch,
+         "borne": f"{one.at_most:.0%}" if one.rate else f"PSI {one.psi:g}",
+         "then": one.then.replace("_", " "), "harm": one.harm, "why": one.why}
+        for one in (held.monitor.signals if held else ())
+    ]  # fmt: skip
+    columns = ["signal", "watches", "borne", "then", "harm", "why"]
+    return pd.DataFrame(rows, columns=columns).set_index("signal")
 
 
 def criteria(policy: Policy) -> pd.DataFrame:

@@ -33,6 +33,7 @@ def answers(bundle: Path, base: Path, texts: Sequence[str]) -> list[dict[str, An
 
     settings = json.loads((bundle / "inference" / SETTINGS).read_bytes())
     temperatures = settings.pop("temperatures")
+    settings.pop("thresholds", None)  # the server's to keep silent by
     task, columns = _opened(bundle, base, settings)
     items = pd.DataFrame({"case_id": range(len(texts)), "text": list(texts), "label": ""})
     found = Evaluator(task).answers(items).to_dict("records")

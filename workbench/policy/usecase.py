@@ -182,6 +182,8 @@ class UseCase(Document):
     """Folder with external suites (Inspect tasks, lm-eval tasks) and the data that they read."""
     policy: str = "policy.yaml"
     """The criteria file."""
+    operations: str | None = None
+    """File that says how a release is served, rehearsed and watched; see `policy.operations`."""
     envelope: str | None = None
     """File with the change envelope: what a retraining may change; see `policy.envelope`."""
     environments: dict[str, str] = {}

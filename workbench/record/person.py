@@ -34,11 +34,13 @@ NAMESPACES = tuple(
         "classify",
         "finding",
         "forget",
+        "incident",
         "keyring",
         "promote",
         "release",
         "replay",
         "revoke",
+        "serve",
     )
 )
 
