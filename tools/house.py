@@ -30,7 +30,8 @@ KNOWN = {
 }  # fmt: skip
 NEEDED = ("stage", "question", "inputs", "run_s", "cell_s")
 OUTSIDE = {"usecase:usecase", "usecase:policy", "usecase:data", "usecase:cases",
-           "usecase:reference", "usecase:envelope", "usecase:scenarios", "usecase:suites", "base:source", "base:encoder", "ledger:release"}  # fmt: skip
+           "usecase:reference", "usecase:envelope", "usecase:operations", "usecase:scenarios", "usecase:suites", "base:source", "base:encoder",
+           "ledger:release", "ledger:rehearsal", "ledger:deployment", "ledger:monitor"}  # fmt: skip
 LONGEST, MEDIAN = 10, 3
 
 Notebook = dict[str, Any]

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .runner import Job
 
 BILL, PROGRAM, POLICY = "data-bom.cdx.json", "methods/predict.py", "41_policy"
-COPIED = {f"{name}.json": facts.PLACES[name] for name in ("usecase", "plan", "criteria", "base", "operations")}
+SAID = ("usecase", "plan", "criteria", "base", "operations")
+COPIED = {f"{name}.json": facts.PLACES[name] for name in SAID}
 COPIED |= {"DATA_CARD.md": (facts.DATASET, bom.CARD), "bom.data.json": (facts.DATASET, BILL)}
 """File of the bundle -> the stage and the output that it is, where the stage left it."""
 MANIFEST = f"{OUTPUTS}{bundle.FOLDER}/{bundle.MANIFEST}"

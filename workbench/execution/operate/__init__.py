@@ -1,0 +1,1 @@
+"""What runs where: authority, deployment, pre-production, monitoring."""

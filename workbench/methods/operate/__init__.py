@@ -1,0 +1,1 @@
+"""What answers in operation: worker, gateway, and what tries them."""
