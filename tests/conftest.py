@@ -73,6 +73,25 @@ ENVELOPE: dict[str, Any] = {
         {"changes": ["base"], "benefit": "b", "risk": "r", "mitigation": "m", "gates": ["accuracy"]},
     ]},
 }  # fmt: skip
+OPERATIONS: dict[str, Any] = {
+    "version": 1, "load": {"requests_per_s": 5, "seconds": 5}, "serving": {"timeout_s": 2},
+    "fallback": {"answer": {"label": "human_review"}, "say": "A person will answer."},
+    "deployments": {"guarded": {"rehearsed": True,
+                                "canary": {"share": 0.5, "requests": 3, "minutes": 0.01}}},
+    "rehearsal": [
+        WHY | {"id": "as_validated", "stage": "60_preproduction", "table": "items.parquet",
+               "figure": "differing", "at_most": 0, "bound": "value", "blocking": True, "harm": "h"},
+    ],
+    "promotion": [
+        WHY | {"id": "canary_answers", "stage": "70_deploy", "table": "served.parquet",
+               "where": {"arm": "canary"}, "figure": "failed_share", "at_most": 0.5,
+               "bound": "value", "min_n": 3, "blocking": True, "harm": "h"},
+    ],
+    "monitor": {"signals": [
+        WHY | {"id": "errors", "watch": "error", "at_most": 0.02, "then": "roll_back", "harm": "h"},
+    ]},
+}  # fmt: skip
+"""An operations.yaml: `guarded` asks for all that there is, other environments for a release."""
 SOURCE = {"id": "desk", "approved_by": "Dora Data", "approved_at": "2026-01-01"}
 TRAINING: dict[str, Any] = {
     "name": "training",
@@ -102,6 +121,10 @@ data = plain["data"] | {name: plain[name] for name in ("kind", "labels", "form")
 (out / "data.json").write_bytes(canonical(data))
 (out / "usecase.json").write_bytes(canonical(plain))
 (out / "plan.json").write_bytes(canonical(control_plan(usecase).as_dict()))
+if "operations" in given:
+    from workbench.policy.operations import Operations
+    operations = Operations.parse(yaml.safe_load(given["operations"].read_text()))
+    (out / "operations.json").write_bytes(canonical(operations.plain()))
 policy = Policy.parse(yaml.safe_load(given["policy"].read_text()))
 (out / "criteria.json").write_bytes(canonical(policy.model_dump(mode="json", by_alias=True)))
 """
@@ -184,7 +207,8 @@ CRITERIA = {"criteria": "10_intake/criteria.json"}
 STAGES: dict[str, dict[str, Any]] = {
     "10_intake": {
         "cells": [SETUP, INTAKE], "commits": {"criteria": "criteria.json"},
-        "inputs": {"usecase": "usecase:usecase", "policy": "usecase:policy"},
+        "inputs": {"usecase": "usecase:usecase", "policy": "usecase:policy",
+                   "operations": "usecase:operations?"},
     },
     "05_inspection": {
         "cells": [SETUP, INSPECTION], "inspects": True, "rows": [],
@@ -193,6 +217,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "15_base": {"cells": [], "kinds": []},
     "43_calibration": {"cells": [], "kinds": []},
     "44_reproducibility": {"cells": [], "kinds": []},
+    "45_operations": {"cells": [], "kinds": []},
     "46_memorisation": {"cells": [], "kinds": []},
     "47_attribution": {"cells": [], "kinds": []},
     "49_validation": {"cells": [], "kinds": []},
@@ -277,6 +302,14 @@ class Lab:
         changed = (policy or POLICY) | {"criteria": [first, second | accuracy, *more, *self.owed]}
         (self.usecase / "policy.yaml").write_text(yaml.safe_dump(changed))
 
+    def operations(self, **changes: Any) -> Path:
+        """Write operations.yaml with these fields changed, and name it in usecase.yaml."""
+        path, file = self.usecase / "operations.yaml", self.usecase / "usecase.yaml"
+        path.write_text(yaml.safe_dump(OPERATIONS | changes))
+        named = yaml.safe_load(file.read_text()) | {"operations": path.name}
+        file.write_text(yaml.safe_dump(named))
+        return path
+
     def data(self, found: list[tuple[str, str]] | str) -> None:
         text = found
         if not isinstance(found, str):
@@ -353,10 +386,42 @@ class Lab:
 
     def promote(self) -> Lab:
         """A governed candidate, and all whom its release needs."""
-        keys = self.complete().govern()
+        named = self.complete().operations().name
+        keys = self.govern(operations=named)
         for who, roles in APPROVERS.items():
             self.person(keys / who.split()[0], who, *roles)
         self.ok("run", "--track", "governed")
+        return self
+
+    def another(self) -> None:
+        """A second candidate, frozen by hand: the first with another adapter."""
+        from workbench.execution import bundle
+        from workbench.record.digest import canonical, file_digest
+        from workbench.record.statement import SEALS
+
+        store = self.store("governed")
+        first = bundle.find(store)
+        run = store.begin(first.record.stage, "Dora Data")
+        for path in first.record.path.rglob("*"):
+            if path.is_file() and path.name not in SEALS or path.is_relative_to(first.folder):
+                place = run.record / path.relative_to(first.record.path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(path.read_bytes()) if path.is_file() else None
+        folder = run.record / "outputs" / "bundle"
+        weights = json.loads((folder / "adapter" / "weights.json").read_bytes())
+        (folder / "adapter" / "weights.json").write_bytes(canonical(weights | {"another": True}))
+        for one in first.manifest["files"]:
+            path = folder / one["path"]
+            one |= {"sha256": file_digest(path), "size": path.stat().st_size}
+        plain = first.manifest | {"number": first.number + 1, "parent": first.digest}
+        (folder / "manifest.json").write_bytes(canonical(plain))
+        store.publish(run, first.record.statement)
+
+    def release(self) -> Lab:
+        """Approve and register the newest candidate."""
+        for told in [self.sign("Vera Validator", "model_validator"),
+                     self.sign("Rita Risk", "risk_manager"), self.cli("release", "register")]:  # fmt: skip
+            assert told.code == 0, told.err
         return self
 
     def request(self) -> Path:
@@ -541,12 +606,7 @@ def registered(promoted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The same, approved and registered; to be copied, never used."""
     home = tmp_path_factory.mktemp("registered")
     with copied(promoted, home) as lab:
-        signed = [
-            lab.sign("Vera Validator", "model_validator"),
-            lab.sign("Rita Risk", "risk_manager"),
-        ]
-        for told in [*signed, lab.cli("release", "register")]:
-            assert told.code == 0, told.err
+        lab.release()
     return home
 
 
@@ -554,4 +614,21 @@ def registered(promoted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def released(registered: Path, tmp_path: Path) -> Iterator[Lab]:
     """A copy of a use case with an approved and registered release."""
     with copied(registered, tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def registered_twice(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a second release, of another adapter; to be copied, never used."""
+    home = tmp_path_factory.mktemp("registered_twice")
+    with copied(registered, home) as lab:
+        lab.another()
+        lab.release()
+    return home
+
+
+@pytest.fixture
+def paired(registered_twice: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A copy of a use case with two approved and registered releases."""
+    with copied(registered_twice, tmp_path) as lab:
         yield lab

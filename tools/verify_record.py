@@ -14,7 +14,8 @@ Exit code: 0 verified, 6 something does not verify, 1 wrong use.
 2. envelope  DSSE v1 with Ed25519, in its one canonical spelling
 3. record    signature, then every file by SHA-256 and exec bit, none missing, none besides
 4. people    SSH signatures in the ledger (by ssh-keygen) and the keyring in force at that entry
-5. ledger    every entry under the signed root, or the one at fault
+5. ledger    the engine's keys, each introduced by the one before; every entry under the root that
+             the key in force signed, or the one at fault
 6. store     every record is in the ledger, every record of the ledger is here
 7. pack      entries proven to be in the origin's ledger, records as those entries list them
 8. release   the bundle as its manifest and its sealed record name it, back to the sealed training;
@@ -43,13 +44,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 STATEMENT, PACK = "application/vnd.in-toto+json", "application/vnd.workbench.pack+json"
+ROTATION = "application/vnd.workbench.key-rotation+json"
 SEALS = {"statement.json", "statement.sigs.json"}
 COPIED = {"usecase.json", "plan.json", "criteria.json"}
 STORE = {"store.json", "records", "ledger", "imports", "scratch"}
 LINES = "ledger/entries.jsonl"
 MEANT = {
     "keyring": "keyring", "approval": "approve", "revocation": "revoke", "finding": "finding",
-    "risk-acceptance": "accept", "deployment": "release",
+    "risk-acceptance": "accept", "deployment": "release", "incident": "incident",
+    "key-rotation": "keyring",
 }  # fmt: skip
 BROKEN = InvalidSignature, UnsupportedAlgorithm
 ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, *BROKEN)
@@ -240,17 +243,51 @@ def check_people(lines, signers=None):
                     raise Fault("a keyring version that does not follow the one before")
                 keyring, last = version, sha256(part(line, '"envelope":'))
             elif envelope:
-                signers[entry["index"]] = check_person(line, envelope, keyring, entry["time"])
+                signer = check_person(line, envelope, keyring, entry["time"])
+                if entry["kind"] == "key-rotation" and "keyholder" not in signer["roles"]:
+                    raise Fault("a key of the engine that no keyholder signed for")
+                signers[entry["index"]] = signer
         except ERRORS as fault:
             yield f"ledger entry {entry['index']}: {fault}"
 
 
 # 5. ledger
+def rotations(lines):
+    """[(entry, old key, new key, store)]: each new one is introduced by the one before."""
+    found = []
+    for line in (line for line in lines if b'"kind":"key-rotation"' in line):
+        entry = json.loads(line)
+        if entry["kind"] == "key-rotation":
+            said = entry["body"]["envelope"]["statement"]
+            payload, old = part(line, '"envelope":'), load_keys([said["old"]])
+            check_envelope(part(line, '"seal":'), payload, ROTATION, old)
+            if found and found[-1][2] != said["old"]:
+                raise Fault(f"ledger entry {entry['index']}: the old key was not in force")
+            found.append((entry["index"], said["old"], said["new"], said["store"]))
+    return found
+
+
+def order(found):
+    """Key id → key, the first to the last; none where nothing was rotated."""
+    return load_keys([one[1] for one in found[:1]] + [one[2] for one in found])
+
+
+def heads(found, note, keys):
+    """The keys that may have signed a checkpoint, for whoever trusts ``keys``."""
+    chain = list(order(found).items()) if found else []
+    first = next((i for i, (name, _) in enumerate(chain) if name in keys), len(chain))
+    size = int(note.split("\n")[1])
+    last = len(chain) - (2 if found and found[-1][0] == size - 1 else 1)
+    return dict(chain[max(first, last) :]) if found else keys
+
+
 def ledger_lines(folder, origin, keys):
     """(faults, lines): the lines are those under the signed root, or none."""
     try:
-        size, expected = checkpoint((folder / "checkpoint").read_text(), origin, keys)
+        note = (folder / "checkpoint").read_text()
         *lines, rest = (folder / "entries.jsonl").read_bytes().split(b"\n")
+        known = heads(rotations(lines[: int(note.split("\n")[1])]), note, keys)
+        size, expected = checkpoint(note, origin, known)
     except ERRORS as fault:
         return [f"ledger/checkpoint: {fault!r}"], []
     strays = {path.name for path in folder.iterdir()} - {"entries.jsonl", "checkpoint"}
@@ -279,9 +316,15 @@ def listed(entries):
     return {f"{item['stage']}/{item['id']}": item["digest"] for item in own + taken}
 
 
-def check_records(folder, entries, expected, keys):
-    """Faults of all records below a folder, and against the digests expected of them."""
-    keys |= load_keys(k for e in entries if e["kind"] == "import" for k in e["body"]["public_keys"])
+def check_records(folder, entries, expected, keys, found):
+    """Faults of all records below a folder, and against the digests expected of them. What was made
+    here is sealed by the key that was in force at its entry."""
+    own = {f"{e['body']['stage']}/{e['body']['id']}": sum(at < e["index"] for at, *_ in found)
+           for e in entries if e["kind"] == "record" and found}  # fmt: skip
+    chain = list(order(found).items())
+    keys |= dict(chain) | load_keys(
+        k for e in entries if e["kind"] == "import" for k in e["body"]["public_keys"]
+    )
     below = [path for pattern in ("*", "*/*") for path in folder.glob(pattern)]
     odd = {path for path in below if path.is_symlink() or not path.is_dir()}
     faults = [f"records/{path.relative_to(folder)}: added" for path in sorted(odd)]
@@ -289,8 +332,9 @@ def check_records(folder, entries, expected, keys):
     faults += [f"records/{n}: removed or renamed" for n in sorted(set(expected) - set(here))]
     faults += [f"records/{n}: not in the ledger" for n in sorted(set(here) - set(expected))]
     for name, path in here.items():
-        found, statement = check_record(path, keys)
-        faults += found
+        sealers = dict([chain[own[name]]]) if name in own else keys
+        wrong, statement = check_record(path, sealers)
+        faults += wrong
         if statement:
             digest = sha256((path / "statement.json").read_bytes())
             if expected.get(name, digest) != digest:
@@ -318,7 +362,10 @@ def check_store(folder, trusted):
     differ = here ^ {(f"{pack[:16]}.json", pack) for pack in packs}
     faults += [f"imports/{name}: added, changed or removed" for name, _ in sorted(differ)]
     faults += [*found, *check_people(lines)]
-    return faults + check_records(folder / "records", entries, listed(entries), keys)
+    known = rotations(lines)
+    if any((one[3], known[0][1] in facts["public_keys"]) != (facts["id"], True) for one in known):
+        faults.append("ledger: a rotation of another store's key")
+    return faults + check_records(folder / "records", entries, listed(entries), keys, known)
 
 
 # 7. pack
@@ -332,12 +379,14 @@ def read_pack(folder, trusted):
     data = (folder / "pack.json").read_bytes()
     facts = json.loads(data)
     keys = trusted or load_keys([facts["public_key"]])
+    lines = [item["line"].encode() for item in facts["entries"]]
     try:
-        check_envelope((folder / "pack.sigs.json").read_bytes(), data, PACK, keys)
+        known = rotations(lines)
+        last = heads(known, facts["checkpoint"], keys)
+        check_envelope((folder / "pack.sigs.json").read_bytes(), data, PACK, last)
     except ERRORS as fault:
         raise Fault(f"pack.json or pack.sigs.json: {fault}") from fault
-    size, expected = checkpoint(facts["checkpoint"], f"workbench/{facts['store']}", keys)
-    lines = [item["line"].encode() for item in facts["entries"]]
+    size, expected = checkpoint(facts["checkpoint"], f"workbench/{facts['store']}", last)
     entries = [json.loads(line) for line in lines]
     for item, line, entry in zip(facts["entries"], lines, entries, strict=True):
         path = [bytes.fromhex(step) for step in item["proof"]]
@@ -350,7 +399,7 @@ def read_pack(folder, trusted):
     beside |= {item["path"]: item for item in carried["facts"].get("beside", [])}
     faults, held = check_beside(folder, beside)
     faults += [*check_people(lines, signers)]
-    faults += check_records(folder / "records", entries, wanted, keys)
+    faults += check_records(folder / "records", entries, wanted, keys, known)
     return SimpleNamespace(
         folder=folder, facts=facts, faults=faults, keys=keys, signers=signers, held=held, stood_on=[],
         entries={e["index"]: (e, line) for e, line in zip(entries, lines, strict=True)},
@@ -581,7 +630,9 @@ def check(folder, trusted, at=None, told=None):
                 return kind, [f"{kind}.json, or what it stands on: {type(fault).__name__}: {fault}"]
     store = folder.parents[min(2, len(folder.parents) - 1)] / "store.json"  # where a record stands
     if not trusted and store.is_file():
-        trusted = load_keys(json.loads(store.read_bytes())["public_keys"])
+        ledger = store.parent / LINES
+        lines = ledger.read_bytes().split(b"\n") if ledger.is_file() else []
+        trusted = load_keys(json.loads(store.read_bytes())["public_keys"]) | order(rotations(lines))
     return "record", check_record(folder, trusted)[0]
 
 

@@ -118,8 +118,8 @@ def test_the_way_goes_from_the_deployment_to_the_commit(shop):
 def test_before_the_first_deployment_it_says_so(shop):
     """Nothing served then, and since when something does; and where nothing ever did."""
     assert shop.at() | {"time": ""} == {
-        "environment": "production", "usecase": None, "time": "", "serving": None, "history": [],
-        "first": None, "flags": [],
+        "environment": "production", "usecase": None, "time": "", "serving": None,
+        "canary": None, "history": [], "first": None, "flags": [],
     }  # fmt: skip
     shop.deploy(shop.a)
     early = shop.at(0.5)

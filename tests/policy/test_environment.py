@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +33,7 @@ WHOLE: dict[str, Any] = {
         "dtype": "float32",
         "domain": "native",
         "memory_bytes": 2**34,
+        "loaded": ["libtorch_cpu.so"],
     },
     "image": "w@sha256:aa",
     "os": {"id": "debian", "version": "12"},
@@ -42,16 +43,22 @@ WHOLE: dict[str, Any] = {
         "sha256": "ab",
         "unlike": {},
         "installed": {"torch": "2.13.0"},
+        "records": "ef",
     },
     "variables": {"LANG": "C.UTF-8", "HUB_TOKEN": "reference:vault/hub"},
     "mounts": [{"place": "$SCRATCH", "read_only": False}, {"place": "/data", "read_only": True}],
     "egress": [],
-    "identity": {"user": "user", "engine_key": "k"},
+    "identity": {"user": "user", "engine_key": "k", "server_key": "ssh-ed25519 A",
+                 "capabilities": [], "no_new_privileges": True, "seccomp": "filter"},
+    "limits": {"cpus": 2, "processes": 500, "files": 1024},
+    "components": {"search": "sha256:ab"},
+    "tokens": {"desk": "caller"},
+    "digests": {"code": "c", "templates": "t", "model": "m", "policy": "p", "operations": "o"},
     "isolation": "namespace",
     "zone": {"name": "here", "holds": "personal"},
-    "serving": {"workers": 2},
+    "serving": {"threads": 2},
     "expires": "2030-01-01",
-}
+}  # fmt: skip
 
 
 def changed(path: str, value: Any) -> Environment:
@@ -102,7 +109,17 @@ def test_what_is_as_declared_does_not_differ():
         ("identity.user", "root"),
         ("identity.engine_key", "j"),
         ("isolation", "none"),
-        ("serving", {"workers": 3}),
+        ("identity.capabilities", ["net_admin"]),
+        ("identity.no_new_privileges", False),
+        ("identity.seccomp", "off"),
+        ("limits.files", "unlimited"),
+        ("limits.cpus", 4),
+        ("components.search", "sha256:cd"),
+        ("tokens.desk", "operator"),
+        ("digests.model", "n"),
+        ("wheels.records", "gh"),
+        ("compute.loaded", ["libtorch_cpu.so", "libopenblas.so"]),
+        ("serving.threads", 3),
     ],
 )  # fmt: skip
 def test_every_field_that_differs_is_named_with_both_values(path, value):
@@ -161,6 +178,17 @@ def test_an_expired_environment_differs():
     assert compare(whole, whole, date(2030, 1, 1)) == []
     (found,) = compare(whole, whole, date(2030, 1, 2))
     assert found == Difference("expires", date(2030, 1, 1), date(2030, 1, 2))
+
+
+def test_a_life_may_end_at_a_moment():
+    """Of a disposable environment; asked for a day, its last day still counts."""
+    short = changed("expires", "2030-01-01T12:00:00Z")
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    assert not short.expired(noon - timedelta(seconds=1)) and short.expired(noon)
+    assert not short.expired(date(2030, 1, 1)) and short.expired(date(2030, 1, 2))
+    assert not whole.expired(noon) and whole.expired(noon + timedelta(hours=12))
+    with pytest.raises(InputError, match="expires"):
+        changed("expires", "2030-01-01T12:00:00")  # in no zone
 
 
 def test_a_secret_is_never_declared():

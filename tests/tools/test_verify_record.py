@@ -67,7 +67,7 @@ def test_it_uses_none_of_our_code():
             modules.add(part.module)
     roots = {name.split(".")[0] for name in modules}
     assert roots - set(sys.stdlib_module_names) == {"cryptography"}
-    assert len([line for line in text.splitlines() if line.strip()]) <= 535
+    assert len([line for line in text.splitlines() if line.strip()]) <= 580
 
 
 def test_record_store_and_pack_verify_with_a_public_key(store, tmp_path):

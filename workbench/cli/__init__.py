@@ -8,12 +8,15 @@ from . import (
     data,
     drill,
     findings,
+    incident,
     lifecycle,
     people,
+    preprod,
     records,
     registry,
     release,
     replay,
+    serve,
 )
 from .program import main
 
@@ -25,11 +28,14 @@ __all__ = [
     "data",
     "drill",
     "findings",
+    "incident",
     "lifecycle",
     "main",
     "people",
+    "preprod",
     "records",
     "registry",
     "release",
     "replay",
+    "serve",
 ]

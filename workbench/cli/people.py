@@ -73,3 +73,42 @@ def keys_revoke(store: Any, public_key: Path, reason: str, sign_with: Path) -> N
     version = store.keyring().revoke(public_key.read_text().strip(), reason)
     ring = store.update_keyring(version, sign_with)
     click.echo(f"✓ keyring version {ring.number}")
+
+
+@keys.command("rotate")
+@stored
+@click.option("--reason", required=True, help="Why, in a line.")
+@click.option("--by", required=True, help="A keyholder, by name.")
+@click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--keep", is_flag=True, help="Put the old private key aside instead of deleting it.")
+def keys_rotate(store: Any, reason: str, by: str, sign_with: Path, keep: bool) -> None:
+    """Give the store a new engine key, which the old one and a keyholder introduce."""
+    from ..record import rotation
+    from ..record.signing import keyid
+
+    public = rotation.rotate(store, reason, by, sign_with, keep)
+    click.echo(f"✓ engine key {keyid(public)[:16]} from now on; tell those who verify:")
+    click.echo(public.strip())
+
+
+@keys.command("machine")
+@USECASE
+@click.option("--name", required=True, help="Short name, such as monitor-production.")
+@click.option("--environment", "-e", required=True, help="Where the process runs.")
+@click.option("--role", type=click.Choice(["server", "monitor"]), required=True)
+@click.option("--valid-days", type=int, default=90, show_default=True)
+@click.option("--by", required=True, help="A keyholder, by name.")
+@click.option("--sign-with", type=click.Path(exists=True, path_type=Path), required=True)
+def keys_machine(
+    usecase: Path, name: str, environment: str, role: str, valid_days: int, by: str,
+    sign_with: Path,
+) -> None:  # fmt: skip
+    """Make the key of a process, and enter it for what that process may sign, and no more."""
+    from ..execution.operate import machines
+    from ..execution.project import Project
+
+    project = Project.load(usecase)
+    store = project.store("governed", create=False)
+    printed, path = machines.create(project, store, environment, role, name=name, by=by,
+                                    sign_with=sign_with, days=valid_days)  # fmt: skip
+    click.echo(f"✓ {printed} may sign {', '.join(machines.MAY[role])}; its key is {path}")

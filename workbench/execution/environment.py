@@ -6,14 +6,17 @@ variables, mounts, network) is taken from its sandbox, not from ours.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -21,15 +24,19 @@ import yaml
 from ..errors import InputError
 from ..policy import domain as domains
 from ..policy import environment as spec
+from ..policy import manifests
 from ..policy.classes import DataClass, strictest
 from ..policy.domain import Domain
 from ..policy.environment import Environment
+from ..record.digest import digest, file_digest
 from . import capture
 from .isolation import PACKAGE, Sandbox, available
-from .project import Project, load_yaml
+from .project import USECASE_FILE, Project, load_yaml
 from .stages import Stage, templates_root
 
 TRAINING, FOLDER = "30_adapt", "environments"
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+PURPOSE = "Stages of {} run here."
 DEFAULTS = {"device": "cpu", "threads": 1, "processes": 1, "dtype": "float32", "seed": 0}
 HEADER = """\
 # The environment `{name}`, as this machine was when the file was made. A run on the governed track
@@ -110,32 +117,70 @@ def observe(
 
     Without a `sandbox`, that of any stage. Raises as `domain` does.
     """
-    here, ours = capture.environment(), domain(parameters)
+    here, ours = machine(), domain(parameters)
     variables = domains.variables(ours.kind, ours.threads)
     sandbox = sandbox or Sandbox(
         level, Path("/nowhere/work"), threads=ours.threads, variables=variables
     )
     facts = {
         "name": "observed",
-        "compute": {
-            **{name: here["cpu"][name] for name in ("architecture", "vendor")},
-            "accelerator": "cuda" if ours.gpu else "none",
-            "gpu_models": ours.gpu.models if ours.gpu else [],
-            "driver": ours.gpu.driver if ours.gpu else None,
-            "cpu_features": here["cpu"]["features"],
+        **here,
+        "compute": here["compute"] | {
+            **_gpus(ours.gpu.model_dump() if ours.gpu else None),
             **{"threads": ours.threads, "dtype": ours.dtype, "domain": ours.kind},
             "memory_bytes": _memory(),
         },
-        **{name: here[name] for name in ("image", "python")},
-        "os": _system(),
-        "wheels": _wheels(here["lock"], here["libraries"]),
         "variables": capture.labelled(sandbox.environment(), sandbox.labels()),
         "mounts": [{"place": name, "read_only": not free} for name, free in _places(sandbox)],
         "egress": ["*"] if level == "none" else [],
         "identity": {"user": _user(sandbox), "engine_key": engine_key},
         "isolation": level,
-    }
+    }  # fmt: skip
     return Environment.parse(facts)
+
+
+def machine() -> dict[str, Any]:
+    """What any process of this interpreter stands on: processor, GPUs, image, Python, packages."""
+    here = capture.environment()
+    gpu = here["gpu"] and {
+        "models": [one["model"] for one in here["gpu"]["devices"]], "driver": here["gpu"]["driver"]
+    }  # fmt: skip
+    cpu = {name: here["cpu"][name] for name in ("architecture", "vendor")}
+    return {
+        "compute": {**cpu, **_gpus(gpu), "cpu_features": here["cpu"]["features"]},
+        **{name: here[name] for name in ("image", "python")},
+        "os": _system(),
+        "wheels": _wheels(here["lock"], here["libraries"]),
+    }
+
+
+def _gpus(gpu: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As an environment has them."""
+    found = {"accelerator": "cuda" if gpu else "none", "gpu_models": gpu["models"] if gpu else []}
+    return found | {"driver": gpu["driver"] if gpu else None}
+
+
+def records_digest() -> str:
+    """Digest over what each installed package says of its files by hash (RECORD, PEP 376).
+
+    Scripts are left out, as they name the place of the interpreter. The package itself is left
+    out too: its own code has a digest. It says what was installed, and not that nobody has since
+    changed a file.
+    """
+    held = {}
+    for one in metadata.distributions():
+        name = one.name.lower()
+        lines = (one.read_text("RECORD") or "").splitlines()
+        if name != PACKAGE.name:
+            files = [line for line in lines if ",sha256=" in line and not line.startswith("..")]
+            held.setdefault(name, digest(sorted(files)))
+    return digest(held)
+
+
+def templates_digest() -> str:
+    """Digest over the stage notebooks that are shipped."""
+    files = (templates_root() / "stages").glob("*.ipynb")
+    return digest({path.name: file_digest(path) for path in files})
 
 
 def _system() -> dict[str, str | None]:
@@ -196,24 +241,79 @@ def declared(project: Project, name: str) -> Environment | None:
     return found
 
 
-def write_declaration(root: Path, name: str) -> Path:
-    """Write `environments/<name>.yaml`: this machine as it is now, with the training's parameters.
+def write_declaration(root: Path, name: str, found: Environment | None = None) -> Path:
+    """Write `environments/<name>.yaml`: what was `found` (default: what the training finds here).
 
     The file is for a person to read, correct and commit.
     """
     project = Project.load(root)
-    facts = observe(_parameters(project), available()[0]).model_dump(mode="json", exclude_none=True)
+    found = found or observe(_parameters(project), available()[0])
+    facts = found.model_dump(mode="json", exclude_none=True)
     if "lock" in facts["wheels"]:  # it pins the rest
         chosen = {k: v for k, v in facts["wheels"]["installed"].items() if k in domains.COMPUTING}
         facts["wheels"] |= {"unlike": {}, "installed": chosen}
     held = strictest(project.usecase.data.classes or {DataClass.PERSONAL})
-    facts |= {"name": name, "purpose": f"Stages of {project.usecase.id} run here."}
+    facts |= {"name": name, "purpose": PURPOSE.format(project.usecase.id)}
     facts["zone"] = {"name": "this machine", "holds": str(held)}
     path = root / FOLDER / f"{name}.yaml"
     path.parent.mkdir(exist_ok=True)
     body = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
     path.write_text(HEADER.format(name=name) + body, encoding="utf-8")
     return path
+
+
+def declare(project: Project, name: str, found: Environment | None = None) -> Path:
+    """Write the declaration, name it in usecase.yaml, and give parity rules where there are none.
+
+    InputError for a name that is declared already, or that usecase.yaml has no plain place for.
+    """
+    refuse_declared(project, name)
+    usecase = project.root / USECASE_FILE
+    text, line = usecase.read_text(encoding="utf-8"), f"  {name}: {FOLDER}/{name}.yaml\n"
+    head = "environments:\n"
+    text = re.sub(f"(?m)^{head}", head + line, text) if head in text else f"{text}{head}{line}"
+    if yaml.safe_load(text)["environments"].keys() != {*project.usecase.environments, name}:
+        raise InputError("It can't be entered there.", where=usecase, expected=head + line)
+    path = write_declaration(project.root, name, found)
+    usecase.write_text(text, encoding="utf-8")
+    rules = path.with_name("parity.yaml")
+    if found and not rules.exists():
+        facts = {"owner": json.dumps(project.usecase.owner.name),
+                 "a_year": datetime.now(UTC).date() + timedelta(days=365)}  # fmt: skip
+        rules.write_text(Template(_template("parity.yaml")).substitute(facts), encoding="utf-8")
+    return path
+
+
+def refuse_declared(project: Project, name: str) -> None:
+    """InputError for an environment that is declared already, and for what can't name one."""
+    path = project.root / FOLDER / f"{name}.yaml"
+    if not NAME.fullmatch(name) or path.exists() or name in project.usecase.environments:
+        raise InputError(
+            "The environment is declared already, or that is no name for one.",
+            where=path, given=name, expected="a-z, 0-9, - and _",
+            next_step="Change the file by hand, and commit it with the reason.",
+        )  # fmt: skip
+
+
+def render(project: Project, name: str, to: Path) -> list[Path]:
+    """Write an environment's manifests. InputError for one that isn't declared, or says too little,
+    or where a file lies in the way."""
+    found = declared(project, name)
+    if found is None or project.operations is None:
+        raise InputError("Nothing declares how it is served.", where=project.root,
+                         expected=f"operations, and environments.{name}, in usecase.yaml",
+                         next_step=f"workbench environment declare {name}")  # fmt: skip
+    templates = {one: _template(one) for one in manifests.FILES}
+    written = manifests.render(templates, found, project.operations, project.usecase.id)
+    to.mkdir(parents=True, exist_ok=True)
+    for file, text in written.items():
+        with (to / file).open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    return [to / file for file in written]
+
+
+def _template(name: str) -> str:
+    return (templates_root() / FOLDER / name).read_text(encoding="utf-8")
 
 
 def _parameters(project: Project) -> dict[str, Any]:

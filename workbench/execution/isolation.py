@@ -141,6 +141,8 @@ class Sandbox:
     """Threads of numeric libraries; fixed, because sums depend on their number."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Further variables of the kernel's environment, such as those of its reproducibility domain."""
+    writable: tuple[Path, ...] = ()
+    """Folders besides `scratch` that can be written, where they are: a server's log."""
     hostname: str = "workbench"
     """The host's name as the kernel sees it, from level namespace on."""
     user: int | None = None
@@ -249,7 +251,7 @@ class Sandbox:
             options += ["--ro-bind", "/dev/null", path]
         for path in self._hidden("is_dir"):
             options += ["--tmpfs", path]
-        for path in (self.scratch, channel):
+        for path in (self.scratch, channel, *self.writable):
             options += ["--bind", str(path), str(path)]
         for mount in self.inputs:
             bind = "--bind" if mount.writable else "--ro-bind"

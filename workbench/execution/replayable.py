@@ -26,7 +26,7 @@ from pathlib import Path
 from ..errors import InputError, IntegrityError
 from ..record import durable
 from ..record.digest import canonical, file_digest, tree_digest
-from ..record.pack import CARRIED, Carried, pack, unpack, verify_pack
+from ..record.pack import CARRIED, Carried, pack, rotations, unpack, verify_pack
 from ..record.statement import ResourceDescriptor
 from ..record.store import Record, Store
 from ..record.verify import foreign_keys, verify_record
@@ -170,7 +170,8 @@ def of_pack(path: Path, folder: Path, keys: Path | None) -> Origin:
         if store.cipher.exists(snapshot):
             store.cipher.decrypt(held / (name + SEALED_SUFFIX), held / name, snapshot)
     bodies = [json.loads(item["line"])["body"] for item in about["entries"]]
-    known = {about["public_key"]}.union(*(body.get("public_keys", []) for body in bodies))
+    known = {about["public_key"], *(one.new for one in rotations(about))}
+    known = known.union(*(body.get("public_keys", []) for body in bodies))
     packages = () if facts["workbench"] == capture.package_digest() else (held / "package",)
     return Origin(store, Project.load(held / "usecase"), tuple(known), packages, (*facts["asked"],))
 

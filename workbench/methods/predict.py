@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 SETTINGS, ARCHIVE = "settings.json", "workbench.zip"
+ASKED = ("threads", "dtype", "reply_tokens")
+"""Settings that the task is opened with; the others are for who reads its answers."""
 REPLY_TOKENS = 32  # where no stage of the validation says how long a reply may be
 Answer = tuple[str, str, str, str | None]
 """Name for readers, column, task, prefix of the columns with its scores, where it has scores."""
@@ -27,21 +29,31 @@ def answers(bundle: Path, base: Path, texts: Sequence[str]) -> list[dict[str, An
     A classifier: label and confidence; a generative model: the form. `calibrated` is the confidence
     at the temperature that the calibration chose, where it chose one. InputError for another base.
     """
-    import pandas as pd
-
     from workbench.methods.evaluate.core import Evaluator
 
+    task, columns, settings = opened(bundle, base)
+    found = Evaluator(task).answers(items(texts)).to_dict("records")
+    return [said(row, columns, settings["temperatures"]) for row in found]
+
+
+def items(texts: Sequence[str]) -> Any:
+    """The texts as a table of cases of which nothing else is known."""
+    import pandas as pd
+
+    return pd.DataFrame({"case_id": range(len(texts)), "text": list(texts), "label": ""})
+
+
+def opened(bundle: Path, base: Path, **how: Any) -> tuple[Any, list[Answer], dict[str, Any]]:
+    """The task, what it answers, and the settings that were frozen with it.
+
+    `how` goes before those settings: threads. InputError for another base.
+    """
     settings = json.loads((bundle / "inference" / SETTINGS).read_bytes())
-    temperatures = settings.pop("temperatures")
-    settings.pop("thresholds", None)  # the server's to keep silent by
-    task, columns = _opened(bundle, base, settings)
-    items = pd.DataFrame({"case_id": range(len(texts)), "text": list(texts), "label": ""})
-    found = Evaluator(task).answers(items).to_dict("records")
-    return [_said(row, columns, temperatures) for row in found]
+    asked = {name: settings[name] for name in ASKED if name in settings} | how
+    return *_task(bundle, base, asked), settings
 
 
-def _opened(bundle: Path, base: Path, asked: dict[str, Any]) -> tuple[Any, list[Answer]]:
-    """The task, and what it answers."""
+def _task(bundle: Path, base: Path, asked: dict[str, Any]) -> tuple[Any, list[Answer]]:
     from workbench.methods.adapt.form import Form
     from workbench.methods.evaluate.classify import Labelling
     from workbench.methods.evaluate.decide import RENAMED, Filling
@@ -57,18 +69,19 @@ def _opened(bundle: Path, base: Path, asked: dict[str, Any]) -> tuple[Any, list[
     return task, [*fields, (form.free, form.free, "", None)]
 
 
-def _said(row: dict[str, Any], columns: list[Answer], at: dict[str, float]) -> dict[str, Any]:
+def said(row: dict[str, Any], columns: list[Answer], at: dict[str, float]) -> dict[str, Any]:
+    """The answer in a row of the task's table, by name; `at` holds temperatures by task."""
     from workbench.policy.figures.calibration import scaled
 
-    said: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, column, task, prefix in columns:
-        said[name] = row[column]
+        found[name] = row[column]
         if prefix:
             scores = [float(value) for key, value in row.items() if key.startswith(prefix)]
-            said[f"{name}_confidence"] = max(scores)
+            found[f"{name}_confidence"] = max(scores)
             if task in at:
-                said[f"{name}_calibrated"] = float(scaled(scores, at[task]).max())
-    return said
+                found[f"{name}_calibrated"] = float(scaled(scores, at[task]).max())
+    return found
 
 
 def main(words: Iterable[str] | None = None) -> int:
@@ -82,8 +95,8 @@ def main(words: Iterable[str] | None = None) -> int:
     from workbench.errors import WorkbenchError
 
     try:
-        for said in answers(here.parent, given.base, given.texts):
-            print(json.dumps(said, ensure_ascii=False))
+        for answer in answers(here.parent, given.base, given.texts):
+            print(json.dumps(answer, ensure_ascii=False))
     except WorkbenchError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -15,20 +15,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
-from typing import Any, Literal, NamedTuple
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AwareDatetime, Field, PositiveFloat, PositiveInt, model_validator
 
 from .detectors.secrets import secret_name
 from .documents import Document
 from .domain import Kind
+from .operations import Serving
 from .zones import Zone
 
 STATED = ("name", "purpose", "zone", "expires")
+GROUPS = ("compute", "os", "wheels", "identity", "limits", "digests", "serving", "variables",
+          "components", "tokens", "wheels.installed")  # fmt: skip
 ELSEWHERE = "reference:"
 PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)[ \t]*(;)?", re.MULTILINE)
 Isolation = Literal["none", "namespace", "container"]
+Unlimited = Literal["unlimited"]
+End = Annotated[AwareDatetime | date, Field(union_mode="left_to_right")]
 
 
 class Difference(NamedTuple):
@@ -60,8 +65,10 @@ class Compute(Document):
     """Number format of the weights."""
     domain: Kind | None = None
     """Kind of reproducibility domain; see `policy.domain`."""
-    memory_bytes: PositiveInt | None = None
+    memory_bytes: PositiveInt | Unlimited | None = None
     """Memory that may be used at most."""
+    loaded: list[str] | None = None
+    """File names of the numeric libraries that are really loaded."""
 
 
 class System(Document):
@@ -84,6 +91,8 @@ class Wheels(Document):
     """Locked name -> how what is installed differs from the pin; `{}` when nothing does."""
     installed: dict[str, str] | None = None
     """Name -> version; others may be installed besides."""
+    records: str | None = None
+    """Digest over the installed packages' own lists of their files by hash (RECORD)."""
 
 
 class Place(Document):
@@ -102,6 +111,40 @@ class Identity(Document):
     """`root`, `user`, or `uid N` where the namespace maps it."""
     engine_key: str | None = None
     """Id of the key that seals the records."""
+    server_key: str | None = None
+    """Public half of the key that signs for the server."""
+    capabilities: list[str] | None = None
+    """What it may do as root may; `[]` for nothing."""
+    no_new_privileges: bool | None = None
+    """Can it gain none by starting a program?"""
+    seccomp: Literal["off", "strict", "filter"] | None = None
+    """How its calls to the operating system are filtered."""
+
+
+class Limits(Document):
+    """What it may use at most, beside memory."""
+
+    cpus: PositiveFloat | Unlimited | None = None
+    """Processors' worth of time."""
+    processes: PositiveInt | Unlimited | None = None
+    """Processes and threads of its user."""
+    files: PositiveInt | Unlimited | None = None
+    """Open files."""
+
+
+class Digests(Document):
+    """What must be the same bytes."""
+
+    code: str | None = None
+    """The workbench's own source."""
+    templates: str | None = None
+    """Stage notebooks and starter packs that it ships."""
+    model: str | None = None
+    """The base model's folder."""
+    policy: str | None = None
+    """Criteria and rules that its replies are held against."""
+    operations: str | None = None
+    """How it serves, watches and takes back."""
 
 
 class Environment(Document):
@@ -133,10 +176,18 @@ class Environment(Document):
     """Level of isolation."""
     zone: Zone | None = None
     """The part of the infrastructure it lies in, and what that may hold."""
-    serving: dict[str, Any] | None = None
+    limits: Limits = Limits()
+    """What it may use at most."""
+    components: dict[str, str] | None = None
+    """What it calls outside -> version, or digest of an index; `{}` for nothing."""
+    tokens: dict[str, str] | None = None
+    """Name of a caller -> role of its token; never a token."""
+    digests: Digests = Digests()
+    """What must be the same bytes."""
+    serving: Serving | None = None
     """Settings of a server, where there is one."""
-    expires: date | None = None
-    """The day after which it is to be gone."""
+    expires: End | None = None
+    """The last day, or the moment, of its life."""
 
     @model_validator(mode="after")
     def _no_secret(self) -> Environment:
@@ -145,12 +196,24 @@ class Environment(Document):
                 raise ValueError(f"{ELSEWHERE}PLACE as the value of {name}, whose name says secret")
         return self
 
+    def expired(self, now: date) -> bool:
+        """Is it past its end? A day (no `datetime`) is weighed as a whole."""
+        end = self.expires
+        if isinstance(end, datetime) and isinstance(now, datetime):
+            return now >= end
+        return end is not None and day(now) > day(end)
+
+
+def day(moment: date) -> date:
+    """The day of a moment, in UTC; a day as it is."""
+    return moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
+
 
 def compare(
     declared: Environment, observed: Environment, today: date | None = None
 ) -> list[Difference]:
     """Where what is observed is not as declared. `today` asks whether it has expired, too."""
-    wanted, found = _fields(declared), _fields(observed)
+    wanted, found = fields(declared), fields(observed)
     differing = [
         Difference(field, value, found.get(field))
         for field, value in wanted.items()
@@ -159,7 +222,7 @@ def compare(
     if declared.variables is not None:
         more = {name: found[name] for name in found if name.startswith("variables.")}
         differing += [Difference(name, None, more[name]) for name in more if name not in wanted]
-    if today and declared.expires and today > declared.expires:
+    if today and declared.expired(today):
         differing.append(Difference("expires", declared.expires, today))
     return differing
 
@@ -176,20 +239,20 @@ def _places(mounts: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
     return {(mount["place"], mount["read_only"]) for mount in mounts}
 
 
-def _fields(environment: Environment) -> dict[str, Any]:
+def fields(environment: Environment) -> dict[str, Any]:
     """What is compared, by dotted name; installed packages and variables one by one."""
-    fields = environment.model_dump(exclude=set(STATED))
-    for group in ("compute", "os", "wheels", "identity", "variables", "wheels.installed"):
-        inner = fields.pop(group)
+    found = environment.model_dump(exclude=set(STATED))
+    for group in GROUPS:
+        inner = found.pop(group)
         named = {f"{group}.{name}": value for name, value in (inner or {}).items()}
-        fields |= {group: None} if inner is None else named
-    return fields
+        found |= {group: None} if inner is None else named
+    return found
 
 
 def undeclared(environment: Environment) -> list[str]:
     """Dotted names of what the declaration leaves open, and `compare` therefore doesn't look at."""
-    fields = _fields(environment) | {name: getattr(environment, name) for name in STATED}
-    return sorted(name for name, value in fields.items() if value is None or value == "")
+    found = fields(environment) | {name: getattr(environment, name) for name in STATED}
+    return sorted(name for name, value in found.items() if value is None or value == "")
 
 
 # ---- the lock ------------------------------------------------------------------------------------

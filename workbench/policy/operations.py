@@ -28,6 +28,8 @@ class Serving(Document):
     """Characters of a text; a longer one is refused."""
     timeout_s: PositiveFloat = 10.0
     """Seconds until the fallback answers in place of the model."""
+    read_s: PositiveFloat = 10.0
+    """Seconds in which a caller has sent the head of a request, and again for its body."""
     waiting: PositiveInt = 32
     """Requests that wait at most; one more is told to come back."""
     batch: PositiveInt = 8

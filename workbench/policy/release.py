@@ -11,6 +11,9 @@ Nothing here reads a clock, a store or a key: whether a signature is one, `execu
 4. acceptances: each gate that failed and blocks has a risk acceptance that is in force.
 5. evidence_fresh: the oldest record of validation is younger than the plan allows.
 6. replay_certificate: from tier high on the adapter was trained again, in another environment.
+7. incidents: a release that was taken back, or with which something went wrong, has all approvals
+   anew; none that harmed somebody while that is open; and what was frozen since an incident was
+   shown to answer as it must.
 
 A signature that the plan still waits for, or a replay that nobody made, is `insufficient_evidence`;
 what is wrong is `failed`. Only `passed` goes on.
@@ -44,6 +47,7 @@ GATES = {
     "acceptances": "A gate that failed is passed over, and nobody bears the risk.",
     "evidence_fresh": "The model is released on what was true some time ago.",
     "replay_certificate": "Nobody but its maker can show that the training gives this model.",
+    "incidents": "What went wrong once goes wrong again, and everybody could have known.",
 }
 APPROVED = "approved"
 MEANINGS = {
@@ -124,6 +128,9 @@ class Evidence:
     """The record that trained."""
     replays: Sequence[Mapping[str, Any]] = ()
     """Of that record: `ref`, `grade`, `environments` (declared ones, other than its own)."""
+    incidents: Sequence[Mapping[str, Any]] = ()
+    """What concerns this bundle: `entry`, `what`, `how` (the command that ends it, if one does),
+    `own` (it was this release), `bars` (no approval helps)."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `parse` reads them back."""
@@ -184,9 +191,27 @@ def _discounted(one: Approval, evidence: Evidence, seen: set[str], counted: set[
     return ""
 
 
+def since(evidence: Evidence, entry: int | None) -> Evidence:
+    """The evidence with only those approvals that are younger than a ledger entry; a copy of an
+    older one, which has its nonce, is none."""
+    if entry is None:
+        return evidence
+    old = {one.nonce for one in evidence.approvals if one.entry <= entry}
+    young = [one for one in evidence.approvals if one.entry > entry and one.nonce not in old]
+    return replace(evidence, approvals=young)
+
+
+def fresh(evidence: Evidence) -> Evidence:
+    """With those approvals that are younger than the last that went wrong with this release."""
+    own = [one["entry"] for one in evidence.incidents if one["own"]]
+    return since(evidence, max(own, default=None))
+
+
 def judge(evidence: Evidence) -> list[GateResult]:
     """One result a standing gate, in the order above; never raises."""
-    checks = (_approvals, _separation, _findings, _acceptances, _fresh, _replayed)
+    checks = (
+        _approvals, _separation, _findings, _acceptances, _fresh, _replayed, _incidents,
+    )  # fmt: skip
     return [_run(name, check, evidence) for name, check in zip(GATES, checks, strict=True)]
 
 
@@ -280,6 +305,15 @@ def _replayed(evidence: Evidence) -> Found:
     return faults, [], len(evidence.replays), "; ".join(told)
 
 
+def _incidents(evidence: Evidence) -> Found:
+    found = evidence.incidents
+    faults = [one["what"] for one in found if one["bars"]]
+    waits = [one["what"] for one in found if one["how"] and not one["bars"]]
+    told = "; ".join(one["what"] for one in found if one["own"]) or "nothing went wrong with it"
+    lacking = _approvals(fresh(evidence))[1] if any(one["own"] for one in found) else []
+    return faults, waits + [f"{one}, younger than that" for one in lacking], len(found), told
+
+
 def not_shown(evaluation: Mapping[str, Any]) -> list[str]:
     """What no test showed, as the bundle's `evaluation.json` says it, and in general."""
     found = evaluation.get("validation") or {}
@@ -296,7 +330,10 @@ def owed(evidence: Evidence) -> list[Missing]:
     if "replay_certificate" in waiting:
         what = f"a certificate that {evidence.adapter} was reproduced in another environment"
         found.append(Missing(what, "engineer", f"workbench replay {evidence.adapter}"))
-    return found + (list(_unsigned(evidence)) if "approvals" in waiting else [])
+    if "incidents" in waiting:
+        found += [Missing(one["what"], "somebody who had no part in it", one["how"])
+                  for one in evidence.incidents if one["how"]]  # fmt: skip
+    return found + list(_unsigned(fresh(evidence)) if waiting & {"approvals", "incidents"} else [])
 
 
 def _unsigned(evidence: Evidence) -> Iterator[Missing]:

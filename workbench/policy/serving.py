@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ..record import clock
 from .documents import Document
+from .reading import language
 
 LEASE_S = 20
 """Seconds that a lease is in force: how long a revoked release can at worst answer."""
@@ -90,7 +91,8 @@ class Decision(Document):
     number: int
     """Counts from 0 in its file."""
     previous: str
-    """SHA-256 of the line before, without its end; 64 zeros at the first."""
+    """SHA-256 of the line before, without its end, be it in the file before; 64 zeros at the first
+    of all."""
     time: str
     """When it was decided, UTC."""
     environment: str
@@ -130,3 +132,15 @@ class Decision(Document):
     """HTTP status."""
     latency_ms: float
     """From the whole request read to the answer ready."""
+
+
+def shape(text: str) -> dict[str, Any]:
+    """What the log keeps of a text in place of it: `Decision.shape`."""
+    plain = sum(character.isascii() for character in text)
+    return {
+        "chars": len(text),
+        "words": len(text.split()),
+        "language": language(text) or "unknown",
+        "ascii": round(plain / len(text), 3) if text else 1.0,
+        "missing": int(not text.strip()),
+    }

@@ -6,6 +6,7 @@
 - Versions live in the ledger, nowhere else: an old one can't be put back to revive a revoked key
   without breaking the ledger, and entering it again fails as it does not follow the last one.
 - Revoking acts from its time on: what was signed before stays signed.
+- A machine (``automation``) has no other role, and no key for what a person is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from workbench.record.digest import digest
 from workbench.record.ledger import Entry
 
 NAMESPACE = "keyring@workbench"
+AUTOMATION = "automation"
+MACHINES = {"serve@workbench", "release@workbench", "incident@workbench"}
+"""What a machine's key may sign."""
 
 
 class _Model(BaseModel):
@@ -190,6 +194,10 @@ def _check(
     signer = person.verify(envelope, judge, NAMESPACE, at)
     if "keyholder" not in signer.roles:
         raise IntegrityError("signed by a person who is no keyholder", given=signer.name)
+    for machine in (one for one in version.persons if AUTOMATION in one.roles):
+        may = {name for key in machine.keys for name in key.namespaces}
+        if len(machine.roles) > 1 or not may <= MACHINES:
+            raise IntegrityError("a machine that may act as a person", given=machine.name)
     if not any(_may_sign_next(p, version.issued) for p in version.persons):
         raise IntegrityError("leaves nobody who could sign the next version")
 

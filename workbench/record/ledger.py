@@ -29,8 +29,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, IntegrityError, WorkbenchError
-from workbench.record import clock, durable, merkle
+from workbench.errors import InputError, IntegrityError, RunError, WorkbenchError
+from workbench.record import clock, durable, merkle, rotation
 from workbench.record.digest import canonical, read_canonical
 from workbench.record.merkle import Checkpoint
 from workbench.record.problem import Problem
@@ -177,15 +177,26 @@ class Ledger:
         finally:
             os.close(handle)
 
+    def sign_again(self) -> None:
+        """A checkpoint over the same entries, with the key in force."""
+        with self.locked(writing=True):
+            self._sign(self._repaired())
+
     # reading
 
     def _signed(self) -> Signed:
         """The lines split at the checkpoint's size, the checkpoint's signature verified."""
         note = self._checkpoint.read_text(encoding="utf-8")
-        checkpoint = open_checkpoint(note, self.origin, self._public)
         *whole, rest = self._entries.read_bytes().split(b"\n")
+        checkpoint = self._opened(note, whole)
         tail = b"".join(line + b"\n" for line in whole[checkpoint.size :]) + rest
         return Signed(note, checkpoint, whole[: checkpoint.size], tail)
+
+    def _opened(self, note: str, lines: list[bytes]) -> Checkpoint:
+        """The checkpoint in a note, signed with the key that was in force over its lines."""
+        size = Checkpoint.parse(merkle.parse_note(note)[0]).size
+        known = rotation.links(lines[:size])
+        return open_checkpoint(note, self.origin, rotation.heads(known, size, self._public))
 
     def _trusted(self) -> Signed:
         found = self._signed()
@@ -208,23 +219,28 @@ class Ledger:
         """Against the checkpoint that this host remembers, if it is the one that signs."""
         if not self._seen or not self._seen.exists():
             return
-        seen = open_checkpoint(self._seen.read_text(), self.origin, self._public)
         now = found.checkpoint
-        if seen == now:  # the root over these very lines was computed a moment ago
-            return
-        if seen.size > now.size or merkle.root(found.leaves[: seen.size]) != seen.root:
-            yield Problem(
-                "ledger/checkpoint",
-                "the ledger was rolled back: it does not extend what this host last signed",
-                expected=f"at least {seen.size} entries, kept in {self._seen}",
-                found=f"{now.size} entries",
-            )
+        with suppress(IntegrityError):  # signed with a key that these lines don't introduce
+            seen = self._opened(self._seen.read_text(), found.lines)
+            if seen == now:  # the root over these very lines was computed a moment ago
+                return
+            if seen.size <= now.size and merkle.root(found.leaves[: seen.size]) == seen.root:
+                return
+        yield Problem(
+            "ledger/checkpoint",
+            "the ledger was rolled back: it does not extend what this host last signed",
+            expected=f"what is kept in {self._seen}",
+            found=f"{now.size} entries",
+        )
 
     # writing
 
     def _repaired(self) -> list[bytes]:
         """The lines to build on; a crash's unsigned line now stands inside a signed report."""
         found = self._trusted()
+        known = rotation.links(found.lines)
+        if known and known[-1].new != self._key.public_pem:
+            raise RunError("the engine's key was rotated a moment ago", next_step="run it again")
         if not found.tail:
             return found.lines
         if b"\n" in found.tail[:-1]:

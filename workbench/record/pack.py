@@ -24,14 +24,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from workbench.errors import InputError, IntegrityError, WorkbenchError
-from workbench.record import clock, durable, merkle, signing
+from workbench.record import clock, durable, merkle, rotation, signing
 from workbench.record.digest import canonical, entry, scan
 from workbench.record.ledger import Entry, listed, open_checkpoint
 from workbench.record.lineage import Graph
+from workbench.record.merkle import Checkpoint
 from workbench.record.problem import Problem
 from workbench.record.sealed import Record, move_in
 from workbench.record.store import Store, disk
-from workbench.record.verify import foreign_keys, person_problems, verify_record
+from workbench.record.verify import foreign_keys, person_problems, sealing_keys, verify_record
 
 PAYLOAD = "application/vnd.workbench.pack+json"
 FILES = ("pack.json", "pack.sigs.json")
@@ -109,7 +110,7 @@ def _about(store: Store, records: list[Record], also: Collection[int]) -> dict[s
         "store": store.id,
         "track": store.track,
         "created": clock.now(),
-        "public_key": store.public_keys[0],
+        "public_key": store.first_keys[0],
         "checkpoint": signed.note,
         "entries": [
             {
@@ -137,7 +138,7 @@ def _speaks_of(entry: Entry, digests: set[str], runs: set[str]) -> bool:
     """The store's first entry, people's keys, these records' runs, and whatever names a record."""
     body = canonical(entry.body).decode()
     return (
-        entry.kind in ("store", "keyring")
+        entry.kind in ("store", "keyring", rotation.KIND)
         or entry.body.get("run") in runs
         or any(item in body for item in digests)
     )
@@ -228,7 +229,9 @@ def _take_in(store: Store, folder: Path) -> list[Record]:
     body = {
         "pack": sha256,
         "store": about["store"],
-        "public_keys": sorted({about["public_key"], *foreign_keys(entries)}),
+        "public_keys": sorted(
+            {about["public_key"], *rotation.order(rotations(about)), *foreign_keys(entries)}
+        ),
         "records": [facts[_ref(f)] for f in new],
     }
 
@@ -306,9 +309,9 @@ def verify_pack(folder: Path, public_keys: Sequence[str] | None = None) -> list[
     expected = {_ref(item): item["digest"] for item in about["records"]}
     found = {f"{p.parent.name}/{p.name}" for p in (folder / "records").glob("*/*")}
     problems += [Problem(f"records/{n}", "added or removed") for n in sorted(found ^ set(expected))]
-    keys += foreign_keys(entries)
+    keys_of = sealing_keys(entries, rotations(about), keys)
     for name in sorted(found & set(expected)):
-        problems += verify_record(folder / "records" / name, keys)
+        problems += verify_record(folder / "records" / name, keys_of(name))
         digests = {expected[name], facts.get(name, {}).get("digest")}
         if {Record.at(folder / "records" / name).digest} != digests:
             problems.append(Problem(f"records/{name}", "not the record that the ledger lists"))
@@ -329,12 +332,19 @@ def _carried_problems(folder: Path, about: dict[str, Any]) -> Iterator[Problem]:
 def _opened(folder: Path, public_keys: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:
     data, seal = ((folder / name).read_bytes() for name in FILES)
     about = json.loads(data)
-    keys = list(public_keys or [about["public_key"]])
-    if signing.verify(signing.parse_envelope(seal), keys, PAYLOAD) != data:
+    keys, known = list(public_keys or [about["public_key"]]), rotations(about)
+    size = Checkpoint.parse(merkle.parse_note(about["checkpoint"])[0]).size
+    heads = rotation.heads(known, size, keys)
+    if signing.verify(signing.parse_envelope(seal), heads, PAYLOAD) != data:
         raise IntegrityError("changed: not what was signed")
-    if about["public_key"] not in keys:
+    if about["public_key"] not in (rotation.order(known)[:1] or keys):
         raise IntegrityError("the pack is of a store whose key is not trusted here")
-    return about, keys
+    return about, heads
+
+
+def rotations(about: dict[str, Any]) -> list[rotation.Link]:
+    """Of the store that a pack comes from, as its entries have them; IntegrityError for a bad one."""
+    return rotation.links(item["line"].encode() for item in about["entries"])
 
 
 def _proven(about: dict[str, Any], keys: list[str]) -> Iterator[Entry]:

@@ -47,12 +47,21 @@ class EngineKey:
     @classmethod
     def create(cls, path: Path) -> EngineKey:
         """Make a key and keep it in a new file, mode 0600; InputError when there is one."""
-        key = cls(Ed25519PrivateKey.generate())
+        key = cls.generate()
+        key.keep(path)
+        return key
+
+    @classmethod
+    def generate(cls) -> EngineKey:
+        """A new key that no file holds yet."""
+        return cls(Ed25519PrivateKey.generate())
+
+    def keep(self, path: Path) -> None:
+        """Write it to a new file, mode 0600; InputError when there is one."""
         try:
-            durable.create(path, key._signer.private_bytes, 0o600)
+            durable.create(path, self._signer.private_bytes, 0o600)
         except FileExistsError as error:
             raise InputError("there is a key already, it is never replaced", where=path) from error
-        return key
 
     @classmethod
     def load(cls, path: Path) -> EngineKey:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, IntegrityError, RunError, WorkbenchError
-from workbench.record import clock, durable, keyring, person
+from workbench.record import clock, durable, keyring, person, rotation
 from workbench.record.cipher import Cipher
 from workbench.record.digest import canonical, read_canonical
 from workbench.record.keyring import Keyring
@@ -67,8 +67,8 @@ class Store:
         try:
             facts = read_canonical((self.path / "store.json").read_bytes())
             self.id, self.track = str(facts["id"]), str(facts["track"])
-            self.public_keys = [str(pem) for pem in facts["public_keys"]]
-            _ = [keyid(pem) for pem in self.public_keys]
+            self.first_keys = [str(pem) for pem in facts["public_keys"]]
+            _ = [keyid(pem) for pem in self.first_keys]
         except FileNotFoundError as error:
             next_step = "workbench run makes one"
             raise InputError("no store here", where=self.path, next_step=next_step) from error
@@ -120,19 +120,24 @@ class Store:
             raise InputError(what, where=path, expected=track, given=store.track)
         return store
 
-    @cached_property
+    @property
+    def public_keys(self) -> list[str]:
+        """The engine's keys (PEM), the one in force last."""
+        return rotation.introduced(self.path / "ledger", self.first_keys)
+
+    @property
     def key(self) -> EngineKey:
-        """The private key; InputError when it is not on this host."""
-        key = EngineKey.load(self.keys / "engine.pem")
-        if key.public_pem not in self.public_keys:
+        """The private key in force; InputError when it is not on this host."""
+        key, known = EngineKey.load(self.keys / "engine.pem"), self.public_keys
+        if key.public_pem not in known:
             raise IntegrityError("the private key is not this store's", where=self.keys)
-        return key
+        return key if key.public_pem == known[-1] else rotation.finish(self.keys, known[-1])
 
     @property
     def ledger(self) -> Ledger:
         """The ledger, for writing where the key is, else for reading."""
         return self.ledger_for(
-            self.public_keys, self.key if (self.keys / "engine.pem").exists() else None
+            self.first_keys, self.key if (self.keys / "engine.pem").exists() else None
         )
 
     def ledger_for(self, public_keys: Sequence[str], key: EngineKey | None = None) -> Ledger:
@@ -199,9 +204,10 @@ class Store:
             body = {"run": run.id, "stage": run.stage, "id": name, "digest": digest}
             body["outcome"] = statement.predicate.workbench_outcome
             try:
-                for seal, content in zip(SEALS, (data, self._sign(data)), strict=True):
-                    durable.create(run.record / seal, content, 0o444)
-                self.ledger.append("record", body, act=lambda: move_in(run.record, target))
+                with self.making():  # so that the key that seals is in force when it is entered
+                    for seal, content in zip(SEALS, (data, self._sign(data)), strict=True):
+                        durable.create(run.record / seal, content, 0o444)
+                    self.ledger.append("record", body, act=lambda: move_in(run.record, target))
             except BaseException:
                 if digest not in self.listed():  # else it was published before the interruption
                     take_back(target, run.record)
@@ -230,17 +236,21 @@ class Store:
         verifies; every other dead run is entered as abandoned.
         """
         with disk("recover", self.path), self.making():
-            free = {run for run in unfinished(self.ledger.entries()) if self._is_dead(run)}
-            # Read again: a run may have published and let go of its lock since.
-            dead = {r: e for r, e in unfinished(self.ledger.entries()).items() if r in free}
-            moved = self._moved_in(dead) if dead else {}
-            for run, start in dead.items():
-                lost = {"stage": start.body["stage"], "reason": "its engine died"}
-                kind = "record" if run in moved else "abandoned"
-                self.ledger.append(kind, {"run": run} | moved.get(run, lost))
-            for folder in (self.path / "scratch").iterdir():
-                if _RUN.fullmatch(folder.name) and self._is_dead(folder.name):
-                    durable.remove_tree(folder)
+            return self.close_dead()
+
+    def close_dead(self) -> list[str]:
+        """The same, for whoever holds ``making()``."""
+        free = {run for run in unfinished(self.ledger.entries()) if self._is_dead(run)}
+        # Read again: a run may have published and let go of its lock since.
+        dead = {r: e for r, e in unfinished(self.ledger.entries()).items() if r in free}
+        moved = self._moved_in(dead) if dead else {}
+        for run, start in dead.items():
+            lost = {"stage": start.body["stage"], "reason": "its engine died"}
+            kind = "record" if run in moved else "abandoned"
+            self.ledger.append(kind, {"run": run} | moved.get(run, lost))
+        for folder in (self.path / "scratch").iterdir():
+            if _RUN.fullmatch(folder.name) and self._is_dead(folder.name):
+                durable.remove_tree(folder)
         return list(dead)
 
     def listed(self) -> set[str]:
@@ -263,7 +273,7 @@ class Store:
         found = {}
         for record in self.records():
             run = record.statement.run_id
-            if run in runs and not verify_record(record, self.public_keys):
+            if run in runs and not verify_record(record, self.public_keys[-1:]):
                 record.path.chmod(0o555)
                 found[run] = {"stage": record.stage, "id": record.id, "digest": record.digest}
                 found[run] |= {"outcome": record.outcome, "recovered": True}

@@ -8,12 +8,12 @@ other record holds, and every person's signature was good when it was entered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.errors import IntegrityError, WorkbenchError
-from workbench.record import digest, keyring, signing
+from workbench.record import digest, keyring, rotation, signing
 from workbench.record.ledger import Entry, listed
 from workbench.record.problem import Problem
 from workbench.record.sealed import Record
@@ -111,16 +111,37 @@ def verify_store(store: Store, public_keys: Sequence[str] | None = None) -> Repo
         folders = sorted(p for p in (store.path / "records").glob("*/*") if p.is_dir())
         report.problems += ledger.verify()
         try:
-            entries = ledger.entries()
+            signed = ledger.signed()
+            entries, known = signed.entries, rotation.links(signed.lines)
         except (WorkbenchError, OSError):
-            entries = []  # named above; without order and keys the records still verify
+            entries = known = []  # named above; without order and keys the records still verify
     report.records, report.entries = len(folders), len(entries)
-    keys += foreign_keys(entries)
+    keys_of = sealing_keys(entries, known, keys)
     for path in folders:
-        report.problems += verify_record(path, keys)
+        report.problems += verify_record(path, keys_of(f"{path.parent.name}/{path.name}"))
+    report.problems += [
+        Problem(f"ledger entry {one.index}", "introduces a key to another store")
+        for one in known
+        if one.store != store.id or known[0].old not in store.first_keys
+    ]
     if entries:
         _against_ledger(store, report, entries, folders)
     return report
+
+
+def sealing_keys(
+    entries: Iterable[Entry], known: Sequence[rotation.Link], trusted: Sequence[str]
+) -> Callable[[str], list[str]]:
+    """For a record, by ``stage/id``: the keys that may have sealed it. Of one that was made here
+    it is the key that was in force when it was entered, of any other also those of its origin."""
+    entries = list(entries)
+    every = [*trusted, *rotation.order(known), *foreign_keys(entries)]
+    own = {f"{e.body['stage']}/{e.body['id']}": e.index for e in entries if e.kind == "record"}
+
+    def keys(name: str) -> list[str]:
+        return rotation.sealers(known, own[name], trusted) if name in own else every
+
+    return keys
 
 
 def foreign_keys(entries: Iterable[Entry]) -> list[str]:
@@ -236,7 +257,11 @@ def person_problems(entries: Iterable[Entry]) -> Iterator[Problem]:
         envelope = entry.body.get("envelope")
         if envelope and entry.kind != "keyring":
             try:
-                keyring.signer(versions, entry, str(envelope.get("namespace")))
+                rotates = entry.kind == rotation.KIND
+                meant = keyring.NAMESPACE if rotates else str(envelope.get("namespace"))
+                signer = keyring.signer(versions, entry, meant)
+                if rotates and "keyholder" not in signer.roles:
+                    raise IntegrityError("a rotation by no keyholder", given=signer.name)
             except WorkbenchError as error:
                 what = f"the person's signature does not verify: {error.what}"
                 yield Problem(f"ledger entry {entry.index}", what, found=str(error.given or ""))

@@ -11,6 +11,7 @@ from .calibration import reliability, risk_coverage
 from .coverage import coverage
 from .gates import margins
 from .memorisation import exposure
+from .operations import latencies
 from .shares import confusion, counts, intervals
 from .training import change, loss_curve
 
@@ -22,6 +23,7 @@ __all__ = [
     "differences",
     "exposure",
     "intervals",
+    "latencies",
     "loss_curve",
     "margins",
     "reliability",

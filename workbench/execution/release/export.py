@@ -126,7 +126,7 @@ def _beside(
         "model.sig": signature,
         "README.txt": README.format(**said).encode(),
         "verify_record.py": verifier().read_bytes(),
-        "keys/engine.pem": store.public_keys[0].encode(),
+        "keys/engine.pem": store.first_keys[0].encode(),
         "keys/model-signing.pem": public.encode(),
     }.items():
         durable.create(folder / name, data, 0o444)

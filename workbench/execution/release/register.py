@@ -5,21 +5,17 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ...errors import GateNotPassed, InputError, WaitingForPerson
-from ...policy import tiers, tracks
+from ...errors import GateNotPassed, WaitingForPerson
 from ...policy.gates import GateResult, GateVerdict
-from ...policy.release import STAGE, Evidence, judge, owed, weighed
+from ...policy.release import STAGE, Evidence, fresh, judge, owed, weighed
 from ...policy.tracks import Missing
 from ...record.digest import canonical
 from ...record.store import Record, Store
-from .. import capture, isolation, preflight, runner
 from ..bundle import Candidate
-from ..inputs import from_path, resolve
-from ..pipeline import Pipeline, actor, alone
+from ..operate import sealing
+from ..pipeline import alone
 from ..project import Project
-from ..stages import Stage, stages_for
 from . import request, standing
 
 KIND = "release"
@@ -85,14 +81,12 @@ def register(
     request.facts(project, store, candidate)  # every record under it verifies
     evidence = standing.collect(project, store, candidate, now)
     check(evidence, candidate.record.ref)
-    counted = tuple(one.entry for one, why in weighed(evidence) if not why)
+    counted = tuple(one.entry for one, why in weighed(fresh(evidence)) if not why)
     for one in releases(store, project.usecase.id):
         if (one.bundle, one.approvals) == (candidate.digest, counted):
             return one
-    stage = next(one for one in stages_for(project.root, project.usecase) if one.name == STAGE)
-    level = _level(project, store, stage)
     with alone(store, project.usecase.id):
-        record = _run(project, store, stage, candidate, evidence, level)
+        record = _run(project, store, candidate, evidence)
     with store.making():  # a signature may have been revoked while the notebook ran
         check(standing.collect(project, store, candidate, now), candidate.record.ref)
         body = {"bundle": candidate.digest, "candidate": candidate.record.digest,
@@ -101,42 +95,13 @@ def register(
     return next(one for one in releases(store) if one.entry == entry.index)
 
 
-def _level(project: Project, store: Store, stage: Stage) -> str:
-    """The isolation to run with; InputError names what the governed track asks besides."""
-    level, lacking = isolation.available()
-    facts: dict[str, Any] = preflight.approvals_asked(project, store, [stage], None)
-    found = tracks.refusals(store.track, tracks.Facts(
-        plan=tiers.control_plan(project.usecase), isolation=level, lacking=lacking, environment=(),
-        dirty=capture.repository(project.root).get("dirty"), **facts,
-    ))  # fmt: skip
-    if found:
-        raise InputError("The release can't be registered yet.", where=project.root,
-                         given="\n            ".join(map(str, found)),
-                         next_step="Each clears what is theirs; then register again.")  # fmt: skip
-    return level
-
-
 def _run(
-    project: Project, store: Store, stage: Stage, candidate: Candidate, evidence: Evidence,
-    level: str,
+    project: Project, store: Store, candidate: Candidate, evidence: Evidence
 ) -> Record:  # fmt: skip
     """Stage 55 over what the engine collected; the verdicts are the engine's, from that alone."""
-    plain = canonical(evidence.as_dict())
-    records = {candidate.record.stage: candidate.record}
-    pipeline, parameters = Pipeline(project, store), stage.schema.check({})
-
-    def seal(outputs: Path) -> list[GateResult]:
-        (outputs / STANDING).unlink(missing_ok=True)
-        (outputs / STANDING).write_bytes(plain)
-        return judge(evidence)
-
     with tempfile.TemporaryDirectory() as folder:
-        collected = Path(folder, STANDING)
-        collected.write_bytes(plain)
-        inputs = resolve(project, stage, records, store)
-        inputs["standing"] = from_path("standing", collected, SOURCE)
-        return runner.run(runner.Job(
-            project=project, stage=stage, store=store, parameters=parameters, inputs=inputs,
-            key=pipeline.key_for(stage, parameters, inputs), level=level, who=actor(project.root),
-            records=records, judged=seal,
-        ))  # fmt: skip
+        path = Path(folder, STANDING)
+        path.write_bytes(canonical(evidence.as_dict()))
+        collected = {path.stem: (path, SOURCE)}
+        return sealing.seal(project, store, STAGE, collected, candidate, lambda _: judge(evidence),
+                            {STANDING: path})  # fmt: skip

@@ -1,8 +1,8 @@
 """The registry (E6): what ran where and when, and the way back from it to its data.
 
-1. A deployment is a ledger entry, signed by an operator or the owner of the use case. It starts or
-   stops a bundle in an environment.
-2. What serves is the last start that was not stopped; a start takes the place of what served.
+1. A deployment is a ledger entry, signed by an operator or the owner of the use case, or, to take
+   back, by a machine. What serves after it, `policy.deployment` says.
+2. A start takes the place of what served; a canary serves beside it.
 3. To start, a release must be registered and its gates must pass now. To stop, it must serve:
    nobody waits for a gate to take a model away.
 4. The order is the ledger's. A clock that went back reorders nothing: an entry counts from the
@@ -14,15 +14,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from ...errors import GateNotPassed, InputError, IntegrityError
+from ...errors import InputError, IntegrityError
+from ...policy import deployment as rules
+from ...policy.deployment import Deployment, State
 from ...record import clock, index, keyring, person
 from ...record.digest import digest as digest_of
 from ...record.digest import file_digest
@@ -30,111 +31,24 @@ from ...record.ledger import Entry, Signed, listed
 from ...record.sealed import Record
 from ...record.statement import SEALS
 from ...record.store import Store
+from .deployments import (
+    KIND,
+    NAMESPACE,
+    Versions,
+    check,
+    deploy,
+    read,
+    signer_of,
+    state,
+    take_back,
+)
 
-if TYPE_CHECKING:  # they load what takes a second, and the answer to `at` is to take a tenth
-    from ..bundle import Candidate
-    from ..project import Project
+__all__ = ["KIND", "NAMESPACE", "ancestry", "at", "deploy", "over", "state", "take_back", "touched"]
 
-KIND, NAMESPACE = "deployment", "release@workbench"
 MANIFEST, PREVIOUS = "outputs/bundle/manifest.json", "previous"
-START, STOP = "start", "stop"
-ROLES = {"operator", "use_case_owner"}
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-STEPS = {"55": "release", "50": "candidate", "4": "validation", "3": "training", "2": "dataset",
-         "15": "base", "1": "intake", "0": "inspection"}  # fmt: skip
+STEPS = {"7": "deployment", "6": "rehearsal", "55": "release", "50": "candidate", "4": "validation",
+         "3": "training", "2": "dataset", "15": "base", "1": "intake", "0": "inspection"}  # fmt: skip
 """Beginning of a stage's name -> which step of the way it is; the first that fits."""
-Versions = list[tuple[int, keyring.Keyring]]
-
-
-class Deployment(NamedTuple):
-    """One entry: who started or stopped which release where."""
-
-    entry: int
-    time: str
-    """From when it counts."""
-    usecase: str
-    environment: str
-    bundle: str
-    record: str
-    """Digest of the record of the release."""
-    action: str
-    by: str
-
-    @property
-    def place(self) -> tuple[str, str]:
-        return self.usecase, self.environment
-
-
-def deploy(
-    project: Project, store: Store, candidate: Candidate, environment: str,
-    *, action: str, by: str, sign_with: Path,
-) -> Deployment:  # fmt: skip
-    """Start or stop a registered release in an environment, signed by `by`; returns the entry.
-
-    GateNotPassed names what stands against a start. InputError for a person who may not, a start
-    of what serves, a stop of what does not; IntegrityError for a key that does not count.
-    """
-    if action not in (START, STOP) or not NAME.fullmatch(environment):
-        form = "start or stop; lower-case letters, digits, _ and -"
-        raise InputError("Not a deployment.", expected=form, given=f"{action} in {environment}")
-    known, bundle = _read(store.ledger.signed()), candidate.digest
-    serves = _serving(one for one in known if one.place == (candidate.usecase, environment))
-    there = serves is not None and serves.bundle == bundle
-    if there == (action == START):
-        what = "It serves there already." if there else "It does not serve there."
-        given = f"{bundle[:12]}; what serves is {serves.bundle[:12] if serves else 'nothing'}"
-        raise InputError(what, where=environment, given=given)
-    said = {"kind": KIND, "usecase": candidate.usecase, "environment": environment,
-            "bundle": bundle, "action": action, "by": by, "time": clock.now(),
-            "record": serves.record if there else _fit(project, store, candidate)}  # fmt: skip
-    ring = store.keyring()
-    envelope = person.sign_as(by, said, NAMESPACE, sign_with, ring)
-    roles = ring.find(envelope["public_key"])[0].roles
-    if not ROLES & set(roles):
-        expected = " or ".join(sorted(ROLES))
-        raise InputError(f"{by} does not deploy.", expected=expected, given=", ".join(roles))
-    return _deployment(store.ledger.append(KIND, {"envelope": envelope}))
-
-
-def _fit(project: Project, store: Store, candidate: Candidate) -> str:
-    """Digest of the registered release's record. GateNotPassed where there is none, or a gate
-    does not pass now: evidence expires, and people revoke."""
-    from ...policy.release import judge
-    from .register import releases
-    from .standing import collect
-
-    held = [r for r in releases(store, candidate.usecase) if r.bundle == candidate.digest]
-    gates = judge(collect(project, store, candidate)) if held else ()
-    bad = [f"{gate.criterion}: {gate.reason}" for gate in gates if gate.verdict != "passed"]
-    if bad or not held:
-        what = "Gates of the release do not pass now." if held else "The release is not registered."
-        given = "; ".join(bad) or f"bundle {candidate.digest[:12]}"
-        raise GateNotPassed(what, given=given, next_step="workbench release status")
-    return held[-1].record
-
-
-def _deployment(entry: Entry) -> Deployment:
-    """IntegrityError for an entry that says no deployment."""
-    try:
-        said = entry.body["envelope"]["statement"]
-        return Deployment(entry.index, entry.time, *(said[n] for n in Deployment._fields[2:]))
-    except (KeyError, TypeError) as error:
-        raise IntegrityError("not a deployment", where=f"ledger entry {entry.index}") from error
-
-
-def _read(signed: Signed) -> list[Deployment]:
-    """All deployments in order, none counting from before the one before it."""
-    found: list[Deployment] = []
-    for one in map(_deployment, signed.of(KIND)):
-        late = found and clock.parse(one.time) < clock.parse(found[-1].time)
-        found.append(one._replace(time=found[-1].time) if late else one)
-    return found
-
-
-def _serving(known: Iterable[Deployment]) -> Deployment | None:
-    """Of the deployments of one use case in one environment, the start that serves at their end."""
-    last = ([None, *known])[-1]
-    return last if last and last.action == START else None
 
 
 def at(
@@ -142,19 +56,22 @@ def at(
 ) -> dict[str, Any]:
     """What ran in an environment at a time (now), with the whole way back from it; plain values.
 
-    `serving` is None when nothing ran; `history` has what was started and stopped up to then.
-    InputError for a time to come, or where several use cases ran there and none is named.
+    `serving` is None when nothing served all, `canary` when nothing served a share; `history` has
+    what was changed up to then. InputError for a time to come, or where several use cases ran
+    there and none is named.
     """
     moment, signed = _moment(time), store.ledger.signed()
     known, versions = _of(signed, environment, usecase), keyring.versions(signed.of("keyring"))
     before = [one for one in known if clock.parse(one.time) <= moment]
-    _check(signed, versions, before[-1:])
-    serves = _serving(before)
+    held = rules.state(before)
+    check(signed, versions, [*before[-1:], *held.serving])
+    ways = {one.entry: _way(store, signed, versions, one) for one in held.serving}
     return {
         "environment": environment,
         "usecase": known[0].usecase if known else usecase,
         "time": clock.text(moment),
-        "serving": _way(store, signed, versions, serves) if serves else None,
+        "serving": ways[held.stable.entry] if held.stable else None,
+        "canary": ways[held.canary.entry] if held.canary else None,
         "history": [one._asdict() for one in before],
         "first": known[0].time if known else None,
         "flags": list(_flags(signed, known)),
@@ -164,27 +81,29 @@ def at(
 def over(
     store: Store, environment: str, start: str, end: str, usecase: str | None = None
 ) -> list[dict[str, Any]]:
-    """What ran from `start` to `end`: intervals `from`, `to`, `deployment` (None for nothing).
+    """What ran from `start` to `end`: intervals `from`, `to`, `deployment` and `canary` (None for
+    nothing).
 
     They follow on each other without a gap. InputError as `at`, or when the end is not later.
     """
     first, last, signed = clock.parse(start), _moment(end), store.ledger.signed()
     if first >= last:
         raise InputError("The period ends before it begins.", given=f"{start} to {end}")
-    states: list[tuple[datetime, Deployment | None]] = [(first, None)]
+    states: list[tuple[datetime, State]] = [(first, State())]
     for one in _of(signed, environment, usecase):
-        begin = clock.parse(one.time)
+        begin, held = clock.parse(one.time), rules.after(states[-1][1], one)
         if begin <= states[-1][0]:
             states.pop()
         if begin < last:
-            states.append((max(begin, first), one))
-    shown = [one for _, one in states if one]
-    _check(signed, keyring.versions(signed.of("keyring")), shown)
+            states.append((max(begin, first), held))
+    shown = [one for _, held in states for one in held.serving]
+    check(signed, keyring.versions(signed.of("keyring")), shown)
     ends = [begin for begin, _ in states[1:]] + [last]
     return [
         {"from": clock.text(begin), "to": clock.text(end),
-         "deployment": one._asdict() if one and one.action == START else None}
-        for (begin, one), end in zip(states, ends, strict=True)
+         "deployment": held.stable and held.stable._asdict(),
+         "canary": held.canary and held.canary._asdict()}
+        for (begin, held), end in zip(states, ends, strict=True)
     ]  # fmt: skip
 
 
@@ -195,10 +114,11 @@ def touched(store: Store, records: Iterable[str]) -> list[tuple[str, str, str]]:
     hit = [e for e in signed.of("release") if digests & {e.body["candidate"], e.body["record"]}]
     found = [("release", f"bundle {e.body['bundle'][:12]}, ledger entry {e.index}",
               "stands on these rows: withdraw it, or say why not") for e in hit]  # fmt: skip
-    names, known = {entry.body["bundle"] for entry in hit}, _read(signed)
+    names, known = {entry.body["bundle"] for entry in hit}, read(signed)
     for one in known:
-        if one.bundle in names and one.action == START:
-            serves = _serving(other for other in known if other.place == one.place) == one
+        if one.bundle in names and one.action not in (rules.STOP, rules.HALT):
+            there = rules.state(other for other in known if other.place == one.place)
+            serves = one in there.serving
             then = "serves now: stop it, or say why not" if serves else "served"
             found.append(("deployment", f"{one.environment}, ledger entry {one.entry}", then))
     return found
@@ -213,7 +133,7 @@ def _moment(time: str | None) -> datetime:
 
 
 def _of(signed: Signed, environment: str, usecase: str | None) -> list[Deployment]:
-    there = [one for one in _read(signed) if one.environment == environment]
+    there = [one for one in read(signed) if one.environment == environment]
     names = sorted({one.usecase for one in there})
     if usecase is None and len(names) > 1:
         what = "Several use cases were deployed there: name one."
@@ -225,24 +145,6 @@ def _flags(signed: Signed, known: list[Deployment]) -> Iterator[str]:
     for line in signed.lines[known[0].entry :] if known else ():
         if b'"clock_back_s":' in line and (entry := Entry.parse(line)).clock_back_s:
             yield f"ledger entry {entry.index}: the clock went back {entry.clock_back_s:g} s"
-
-
-def _check(signed: Signed, versions: Versions, shown: Iterable[Deployment]) -> None:
-    """IntegrityError names the deployment that nobody signed who may."""
-    for one in shown:
-        signer = _signer(versions, Entry.parse(signed.lines[one.entry]), NAMESPACE)
-        if signer.name != one.by or not ROLES & set(signer.roles):
-            what, given = "A deployment that does not count.", f"{signer.name}: {signer.roles}"
-            raise IntegrityError(what, where=f"ledger entry {one.entry}", expected=one.by,
-                                 given=given)  # fmt: skip
-
-
-def _signer(versions: Versions, entry: Entry, namespace: str) -> keyring.Person:
-    try:
-        return keyring.signer(versions, entry, namespace)
-    except IntegrityError as error:
-        error.where = f"ledger entry {entry.index}"
-        raise
 
 
 def _way(store: Store, signed: Signed, versions: Versions, one: Deployment) -> dict[str, Any]:
@@ -268,8 +170,8 @@ def _way(store: Store, signed: Signed, versions: Versions, one: Deployment) -> d
 def _approval(versions: Versions, entry: Entry, ended: list[Entry]) -> dict[str, Any]:
     """Who signed, as what, and whether somebody withdrew it since."""
     said, name = entry.body["envelope"]["statement"], digest_of(entry.body["envelope"])
-    signer = _signer(versions, entry, "approve@workbench")
-    by = [f"{_signer(versions, one, 'revoke@workbench').name}, {one.time}" for one in ended
+    signer = signer_of(versions, entry, "approve@workbench")
+    by = [f"{signer_of(versions, one, 'revoke@workbench').name}, {one.time}" for one in ended
           if one.body["envelope"]["statement"]["approval"] == name]  # fmt: skip
     facts = {key: said.get(key) for key in ("role", "meaning", "expires")}
     return {"entry": entry.index, "name": signer.name, "time": entry.time, "withdrawn": by} | facts

@@ -24,6 +24,7 @@ from ...policy.release import (
     NOT_AN_APPROVAL,
     Approval,
     Evidence,
+    fresh,
     weighed,
 )
 from ...record import clock, merkle, person
@@ -154,7 +155,7 @@ def refuse(
     if clock.parse(evidence.now) >= clock.parse(subject["expires"]):
         raise InputError("The evidence has expired.", given=subject["expires"],
                          next_step="Validate again, and ask anew.")  # fmt: skip
-    for one in evidence.approvals:
+    for one in fresh(evidence).approvals:
         own = one.key == key or {signer.name, signer.email} & set(one.identity)
         same = one.meaning == meaning or one.by != by
         if own and same and one.bundle == subject["bundle"] and not one.fault:

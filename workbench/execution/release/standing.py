@@ -18,6 +18,7 @@ from ...record.store import Record, Store
 from .. import bundle, replay
 from ..bundle import Candidate
 from ..facts import Sealed
+from ..operate import incidents
 from ..preflight import ADAPT, TRAINING
 from ..project import Project
 from . import acceptances, findings, signatures, touches
@@ -57,6 +58,7 @@ def collect(
         validated=validated,
         adapter=adapter.ref if adapter else "",
         replays=list(replays(store, adapter)) if adapter else [],
+        incidents=incidents.concerning(store, candidate),
     )
 
 

@@ -129,14 +129,18 @@ def _facts(to: Path, notes: list[str]) -> dict:
     return {
         "architecture": read_json(to / "config.json").get("architectures", [None])[0],
         "weights": file_digest(to / WEIGHTS),
-        "tokenizer": digest(
-            {name: file_digest(to / name) for name in TOKENIZER_FILES if (to / name).is_file()}
-        ),
+        "tokenizer": tokenizer_digest(to),
         "chat_template": template_digest(tokenizer),
         "parameters": sum(math.prod(size) for size in sizes),
         "dtype": "float32",
         "notes": notes + tokenizer_notes(tokenizer),
     }
+
+
+def tokenizer_digest(base: Path) -> str:
+    """Digest over the tokenizer's files as they lie in a base folder."""
+    there = [name for name in TOKENIZER_FILES if (base / name).is_file()]
+    return digest({name: file_digest(base / name) for name in there})
 
 
 def tokenizer_notes(tokenizer) -> list[str]:

@@ -17,6 +17,9 @@ CARD_SUPPORT = {
     "rule": [f"R{number}" for number in range(1, 11)],
 }
 
+RENAMED = {"rule": "reason"}
+"""In per-case tables `rule` is the policy rule under test; what the model cites is its reason."""
+
 
 @dataclass(frozen=True)
 class Form:

@@ -14,15 +14,12 @@ import pandas as pd
 
 from workbench.methods.adapt.base import load_tokenizer
 from workbench.methods.adapt.causal import load_causal
-from workbench.methods.adapt.form import Form
+from workbench.methods.adapt.form import RENAMED, Form
 from workbench.methods.evaluate.context import Context, opened, prefix_of
 from workbench.methods.evaluate.core import open_models
 from workbench.methods.evaluate.generate import continue_greedily
 from workbench.methods.evaluate.likelihood import Tree, table
 from workbench.methods.stage import Stage
-
-RENAMED = {"rule": "reason"}
-"""In per-case tables `rule` is the policy rule under test; what the model cites is its reason."""
 
 
 class Filling:

@@ -5,7 +5,16 @@ Importing the package registers them all; to add one, see `interface.figure`. A 
 
 from __future__ import annotations
 
-from . import attribution, calibration, families, memorisation, reruns, shares, suites  # noqa: F401
+from . import (  # noqa: F401
+    attribution,
+    calibration,
+    families,
+    memorisation,
+    operations,
+    reruns,
+    shares,
+    suites,
+)
 from .interface import FIGURES, Figure, Row, Rows, compute, figure, missing, need
 
 __all__ = ["FIGURES", "Figure", "Row", "Rows", "compute", "figure", "missing", "need"]

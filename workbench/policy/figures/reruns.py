@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .interface import Figure, Rows, figure, need
+from .operations import marked
 
 ARITHMETIC = "arithmetic"
 """What a row names that is about a whole stage, and no case."""
@@ -18,7 +19,10 @@ def differing(rows: Rows, *, level: float = 0.95) -> Figure:
 
     One row a case, variant and field, with `first` and `again`: they are compared here, whatever
     the row says of itself. An answer that is not there is unscored; `detail` names what differs.
+    Where a served answer was held against the one offline, the row says `differs` (0 or 1).
     """
+    if rows and all("differs" in row for row in rows):
+        return replace(marked(rows, column="differs", level=level), name="differing")
     need(rows, "case_id", "variant", "what", "first", "again")
     if not rows:
         return Figure("differing", None, method="count", unit="answers")

@@ -1,0 +1,66 @@
+"""`spec.json`: what a gateway is told when it starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from ...errors import InputError
+from ...policy.documents import Document
+from ...policy.operations import Operations
+from ...policy.serving import TRIAL
+
+
+class Listen(Document):
+    """Where it listens: a port of a host, or a Unix socket."""
+
+    host: str = "127.0.0.1"
+    """Address; anything but a loopback address belongs behind a proxy that ends TLS."""
+    port: int | None = Field(default=None, ge=0, lt=65536)
+    """0 lets the system choose."""
+    uds: str | None = None
+    """Path of a Unix socket."""
+
+
+class Work(Document):
+    """The worker: its socket, and what to start in place of the real one."""
+
+    socket: str
+    command: list[str] | None = None
+
+
+class Spec(Document):
+    """`spec.json`."""
+
+    usecase: str
+    environment: str
+    listen: Listen
+    lease: Path
+    server_key: str | None
+    """Whose leases count; None believes unsigned ones, in a trial only."""
+    tokens: Path
+    digest_key: Path
+    decisions: Path
+    state: Path
+    operations: Operations
+    worker: Work
+
+    @model_validator(mode="after")
+    def _honest(self) -> Spec:
+        if (self.listen.port is None) == (self.listen.uds is None):
+            raise ValueError("listen: a port, or a Unix socket")
+        if self.environment == TRIAL and self.listen.uds is None:
+            raise ValueError(f"{TRIAL} listens on a Unix socket and never on a port")
+        if self.environment != TRIAL and not self.server_key:
+            raise ValueError(f"a server_key; unsigned leases are for {TRIAL} alone")
+        return self
+
+
+def read(path: Path) -> Spec:
+    """The spec in a file. InputError where there is none, or none that holds together."""
+    try:
+        return Spec.parse(json.loads(path.read_bytes()), where=path)
+    except (OSError, ValueError) as error:
+        raise InputError("This is no spec of a gateway.", where=path, given=error) from error
