@@ -81,7 +81,7 @@ class Gateway:
     """The folder of an environment, and the process that serves from it."""
 
     def __init__(self, home: Path, *, uds: bool = False, **operations: Any) -> None:
-        self.home, self.process, self.said = home, None, home / "said"
+        self.home, self.process, self.said, self.ledger = home, None, home / "said", 10
         home.mkdir(parents=True, exist_ok=True)
         self.key = key(home / "server")
         (home / "digest.key").write_bytes(b"k" * 32)
@@ -111,9 +111,10 @@ class Gateway:
         self, stable: Grant | None = None, canary: Grant | None = None, *, begun: float = 0,
         lasting: float = LEASE_S, sign: bool | Path = True, **more: Any,
     ) -> None:  # fmt: skip
-        """Write a lease; `sign` may be another key."""
+        """Write a lease, of a ledger that has grown; `sign` may be another key."""
+        self.ledger += 1
         now = datetime.now(UTC) + timedelta(seconds=begun)
-        facts = {"usecase": "tiny", "environment": self.spec["environment"], "ledger": 10,
+        facts = {"usecase": "tiny", "environment": self.spec["environment"], "ledger": self.ledger,
                  "salt": "s", "issued": clock.text(now), "stable": stable, "canary": canary,
                  "expires": clock.text(now + timedelta(seconds=lasting))}  # fmt: skip
         statement = Lease(**facts | more).model_dump(mode="json")

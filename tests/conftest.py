@@ -402,11 +402,12 @@ class Lab:
         store = self.store("governed")
         first = bundle.find(store)
         run = store.begin(first.record.stage, "Dora Data")
-        for path in first.record.path.rglob("*"):
-            if path.is_file() and path.name not in SEALS or path.is_relative_to(first.folder):
-                place = run.record / path.relative_to(first.record.path)
+        top = first.record.path
+        for path in (one for one in top.rglob("*") if one.is_file()):
+            if path.parent != top or path.name not in SEALS:
+                place = run.record / path.relative_to(top)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(path.read_bytes()) if path.is_file() else None
+                place.write_bytes(path.read_bytes())
         folder = run.record / "outputs" / "bundle"
         weights = json.loads((folder / "adapter" / "weights.json").read_bytes())
         (folder / "adapter" / "weights.json").write_bytes(canonical(weights | {"another": True}))

@@ -20,11 +20,12 @@ INTENTS = (
 )  # fmt: skip
 
 QUICK = ["-p", "30_adapt.epochs=3", "-p", "30_adapt.canaries=4", "-p", "46_memorisation.tried=100",
-         "-p", "47_attribution.faithful=20"]  # fmt: skip
+         "-p", "47_attribution.faithful=20", "-p", "45_operations.seconds=21"]  # fmt: skip
 SMALL = {"30_adapt.rows": 16, "30_adapt.epochs": 1, "30_adapt.canaries": 2, "40_functional.limit": 8,
          "41_policy.limit": 2, "42_scenarios.limit": 1, "42_scenarios.variants": 0,
          "42_scenarios.reply_tokens": 8, "43_calibration.limit": 8, "43_calibration.reply_limit": 2,
-         "44_reproducibility.limit": 2, "46_memorisation.limit": 8, "46_memorisation.tried": 100,
+         "44_reproducibility.limit": 2, "45_operations.seconds": 8, "45_operations.texts": 2,
+         "45_operations.timeout_s": 12.0, "46_memorisation.limit": 8, "46_memorisation.tried": 100,
          "47_attribution.explained": 1, "47_attribution.faithful": 10, "48_suites.limit": 2}  # fmt: skip
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STOPPED = threading.Event()
+STOPPED, PARENT = threading.Event(), os.getppid()
 HELD: dict[str, dict[str, Any]] = {}
 FIELD = "label"
 
@@ -80,8 +80,8 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         lock = threading.Lock()
         for line in self.rfile:
-            if STOPPED.is_set():
-                time.sleep(3600)
+            while STOPPED.is_set() and os.getppid() == PARENT:
+                time.sleep(0.1)
             threading.Thread(target=self._one, args=(json.loads(line), lock), daemon=True).start()
         os._exit(0)  # whoever started it is gone
 

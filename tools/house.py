@@ -229,7 +229,7 @@ def check_all(folder: Path) -> list[tuple[str, Fault]]:
     if not sizes:
         found.append((folder.name, Fault(None, "no stage notebooks")))
     elif median(sizes) > MEDIAN:
-        what = f"the median cell has {median(sizes)} lines of code, {MEDIAN} at most"
+        what = f"the median cell has {median(sizes):g} lines of code, {MEDIAN} at most"
         found.append((folder.name, Fault(None, what)))
     return found
 

@@ -12,7 +12,7 @@ from workbench.policy import deployment as rules
 from workbench.policy.deployment import Deployment, State
 from workbench.policy.gates import GateVerdict
 from workbench.policy.operations import Canary, Window
-from workbench.policy.release import Approval, Evidence
+from workbench.policy.release import Approval, Evidence, since
 from workbench.record import clock
 
 NOON = "2026-03-02T12:00:00Z"  # a Monday
@@ -174,13 +174,15 @@ def test_a_rehearsal_that_did_not_pass_is_named():
     assert rules.rehearsed(["60/y"], ["60/x: parity failed"]).verdict == GateVerdict.PASSED
 
 
-def test_after_it_was_taken_back_only_younger_approvals_count():
-    """An older one does not, nor a copy of it that somebody entered later."""
+def test_approvals_that_are_too_old_or_by_a_lost_key_let_nothing_serve():
+    """After it was taken back only younger ones count, and no copy of an older one; nor does one by
+    a key that is revoked by now."""
 
-    def approval(entry, nonce):
-        return Approval("V", "r", "approved", "k", NOON, NOON, nonce, "b", entry)
+    def approval(entry, nonce, key="k"):
+        return Approval("V", "r", "approved", key, NOON, NOON, nonce, "b", entry)
 
     held = Evidence(plan=SimpleNamespace(), subject={}, now=NOON, approvals=[
-        approval(3, "one"), approval(7, "one"), approval(8, "two")])  # fmt: skip
-    assert [one.entry for one in rules.since(held, 5).approvals] == [8]
-    assert rules.since(held, None) is held
+        approval(3, "one"), approval(7, "one"), approval(8, "two"), approval(9, "three", "l")])  # fmt: skip
+    assert [one.entry for one in since(held, 5).approvals] == [8, 9]
+    assert [one.entry for one in since(held, 5, {"l"}).approvals] == [8]
+    assert [one.entry for one in since(held, None).approvals] == [3, 7, 8, 9]

@@ -1,15 +1,14 @@
 """The engine's key is rotated by a verb with a record; a key that nobody introduced is none (E7).
 
-Both verifiers look at every store here. Deaths are real: kill -9 in a process of its own.
+Both verifiers look at every store here. Deaths are real: kill -9 of a process of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -181,8 +180,8 @@ def test_a_pack_of_a_rotated_store_verifies_by_the_first_key_and_by_the_last(
 ):
     """It carries the rotations; what it brings verifies where it is taken in."""
     new = rotate(kept)
-    record = seal(kept, "20_dataset")
-    pack.pack(kept, [record.id, kept.records()[0].id], tmp_path / "p.tar")
+    seal(kept, "20_dataset")
+    pack.pack(kept, [one.id for one in kept.records()], tmp_path / "p.tar")
     pack.unpack(tmp_path / "p.tar", tmp_path / "open")
     for trusted in (None, kept.first_keys, [new]):
         assert pack.verify_pack(tmp_path / "open", trusted) == []
@@ -229,46 +228,37 @@ def test_a_run_under_way_is_sealed_by_the_new_key(kept, fill, about, rotate, bot
     assert both(kept.path) == ([], [])
 
 
-SCRIPT = """
-import os, sys
-from pathlib import Path
-from workbench.record import durable, rotation
-from workbench.record.signing import EngineKey
-from workbench.record.store import Store
-from workbench.record.ledger import Ledger
+def die(*given, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
 
-def die(*a, **k):
-    os.kill(os.getpid(), 9)
-{how}
-rotation.rotate(Store.open(sys.argv[1]), "r", "Ada", Path(sys.argv[2]))
-"""
+
+def dies_at(name):
+    """A `durable.replace` that dies at a file of this name."""
+    real = durable.replace
+    return lambda path, *more: die() if path.name == name else real(path, *more)
+
+
 DEATHS = {
-    "before the new key is on the disk": ("EngineKey.keep = die", False),
-    "between key and entry": ("EngineKey.sign = die", False),
-    "before the line": ("durable.append = die", False),
-    "between entry and checkpoint": (
-        "real = durable.replace\n"
-        "durable.replace = lambda p, *a: die() if p.name == 'checkpoint' else real(p, *a)",
-        False,
-    ),
-    "between checkpoint and what the host remembers": (
-        "real = durable.replace\n"
-        "durable.replace = lambda p, *a: die() if p.name == 'seen' else real(p, *a)",
-        True,
-    ),
-    "before the new key is in place": ("rotation.finish = die", True),
-    "before its own checkpoint": ("Ledger.sign_again = die", True),
+    "before the new key is on the disk": (EngineKey, "keep", die, False),
+    "between key and entry": (EngineKey, "sign", die, False),
+    "before the line": (durable, "append", die, False),
+    "between entry and checkpoint": (durable, "replace", dies_at("checkpoint"), False),
+    "before the host remembers": (durable, "replace", dies_at("seen"), True),
+    "before the new key is in place": (rotation, "finish", die, True),
+    "before its own checkpoint": (Ledger, "sign_again", die, True),
 }
 
 
 @pytest.mark.parametrize("moment", DEATHS)
 def test_kill_9_at_any_moment_leaves_a_store_that_works(kept, seal, rotate, both, ssh_keys, moment):
     """With the old key or the new one, as the ledger says; rotating again works."""
-    how, rotated = DEATHS[moment]
-    script = SCRIPT.format(how=how)
-    done = subprocess.run([sys.executable, "-c", script, kept.path, ssh_keys["ada"]],
-                          capture_output=True)  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    *place, dead, rotated = DEATHS[moment]
+    child = os.fork()
+    if not child:
+        setattr(*place, dead)
+        rotate(kept)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     seal(kept, "20_dataset")
     assert len(kept.public_keys) == 1 + rotated
     assert both(kept.path) == ([], [])

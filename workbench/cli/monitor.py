@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,15 +18,13 @@ from .registry import ENVIRONMENT
 @USECASE
 @ENVIRONMENT
 @click.option("--once", is_flag=True, help="Judge the log as it is, and end; takes nothing back.")
-@click.option("--seal", is_flag=True, help="Seal what was seen, a record of 80_monitor a release.")
-@click.option("--by", default="", help="Who takes back, by name; the environment's own monitor "
-              "without it.")  # fmt: skip
+@click.option("--seal", is_flag=True, help="The same, sealed as a record of 80_monitor.")
+@click.option("--by", default="", help="Who takes back; the environment's own monitor without it.")
 @click.option("--sign-with", type=click.Path(exists=True, path_type=Path), help="Their SSH key.")
 @JSON
 def monitor(
-    usecase: Path, environment: str, once: bool, seal: bool, by: str, sign_with: Path | None,
-    as_json: bool,
-) -> None:  # fmt: skip
+    usecase: Path, environment: str, once: bool, seal: bool, as_json: bool, **signing: Any
+) -> None:
     """Watch what serves by its log alone; what becomes unsafe is halted or rolled back.
 
     Runs until it is interrupted. With --once or --seal it exits 3 when something is unsafe.
@@ -35,24 +34,22 @@ def monitor(
 
     project = Project.load(usecase)
     store = project.store("governed", create=False)
-    if bool(by) != bool(sign_with):
+    if bool(signing["by"]) != bool(signing["sign_with"]):
         raise InputError("A name goes with a key.", expected="--by and --sign-with, or neither")
     if not (once or seal):
-        stop = threading.Event()
-        monitoring.watch(project, store, environment, stop, by=by, sign_with=sign_with,
-                         say=click.echo)  # fmt: skip
+        monitoring.watch(project, store, environment, threading.Event(), say=click.echo, **signing)
         return
-    for record in monitoring.seal(project, store, environment) if seal else ():
+    seen = monitoring.once(project, store, environment)
+    for record in monitoring.seal(seen) if seal else ():
         click.echo(f"✓ {record.ref}", err=as_json)
-    rows = monitoring.once(project, store, environment).report()
+    rows = seen.report()
     click.echo(json.dumps(rows) if as_json else "\n".join(map(_line, rows)))
-    unsafe = [r["signal"] for r in rows if r["state"] == "alarm" and r["then"] == "roll_back"]
-    if unsafe:
+    if unsafe := [r["signal"] for r in rows if (r["state"], r["then"]) == ("alarm", "roll_back")]:
         raise GateNotPassed("What serves is unsafe.", where=environment, given=", ".join(unsafe),
                             next_step=f"workbench deploy --action roll_back -e {environment}")  # fmt: skip
 
 
-def _line(row: dict) -> str:
+def _line(row: dict[str, Any]) -> str:
     value = "–" if row["value"] is None else f"{row['value']:.3f}"
     return (f"  {row['arm']:<7}{row['signal']:<22}{row['state']:<6}{value:>7} of {row['borne']:g}"
             f"  e^{row['evidence']:.1f} of e^{row['needed']:.1f}  n={row['lines']}")  # fmt: skip

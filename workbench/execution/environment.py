@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from string import Template
@@ -169,12 +170,11 @@ def records_digest() -> str:
     """
     held = {}
     for one in metadata.distributions():
-        name = one.name.lower()
         lines = (one.read_text("RECORD") or "").splitlines()
-        if name != PACKAGE.name:
-            files = [line for line in lines if ",sha256=" in line and not line.startswith("..")]
-            held.setdefault(name, digest(sorted(files)))
-    return digest(held)
+        files = [line for line in lines if ",sha256=" in line and not line.startswith("..")]
+        held.setdefault(one._path.name, "\n".join(sorted(files)))  # type: ignore[attr-defined]
+    rest = {name: lines for name, lines in held.items() if not name.startswith(PACKAGE.name)}
+    return digest({name: sha256(lines.encode()).hexdigest() for name, lines in rest.items()})
 
 
 def templates_digest() -> str:
@@ -287,7 +287,8 @@ def declare(project: Project, name: str, found: Environment | None = None) -> Pa
 def refuse_declared(project: Project, name: str) -> None:
     """InputError for an environment that is declared already, and for what can't name one."""
     path = project.root / FOLDER / f"{name}.yaml"
-    if not NAME.fullmatch(name) or path.exists() or name in project.usecase.environments:
+    known = {"parity", *project.usecase.environments}
+    if not NAME.fullmatch(name) or path.exists() or name in known:
         raise InputError(
             "The environment is declared already, or that is no name for one.",
             where=path, given=name, expected="a-z, 0-9, - and _",

@@ -16,6 +16,7 @@ from ..record import clock
 from ..record.keyring import Keyring
 from ..record.store import Store
 from . import approvals, capture, classification, envelope, environment, isolation, zones
+from .operate import incidents
 from .project import Project, runs_folder
 from .stages import Stage, stages_for
 
@@ -56,7 +57,12 @@ def missing(
         facts["criteria"] = _criteria(project, plan) if any(map(_decides, stages)) else ()
         facts |= _environment(project, [dict(parameters[s.name]) for s in stages], level)
         facts |= approvals_asked(project, store, stages, chosen) | _change(project, chosen)
-    return tracks.refusals(store.track, Facts(**facts))
+    lost = incidents.untaught(project, store) if store.track == "governed" else []
+    how = "put it back as it was: git log tells who changed it"
+    return tracks.refusals(store.track, Facts(**facts)) + [
+        Missing(f"the scenario of incident {one}, as it was reported", "engineer", how)
+        for one in lost
+    ]
 
 
 def _decides(stage: Stage) -> bool:

@@ -37,8 +37,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from ..errors import InputError
 from ..policy.usecase import UseCase
 from ..record.digest import digest
@@ -77,6 +75,8 @@ class Stage:
 
     @classmethod
     def load(cls, notebook: Path) -> Stage:
+        import nbformat  # its schemas take seconds to load
+
         try:
             facts = nbformat.read(notebook, as_version=4).metadata.get("workbench")
         except Exception as error:  # nbformat raises many kinds; all mean the same to the reader
@@ -112,6 +112,8 @@ class Stage:
     @cached_property
     def source_digest(self) -> str:
         """Digest of what the notebook says and does: cells and declaration, outputs left out."""
+        import nbformat
+
         cells = nbformat.read(self.notebook, as_version=4).cells
         return digest([self.facts, [[cell.cell_type, cell.source] for cell in cells]])
 

@@ -20,7 +20,6 @@ from ..record import clock
 from .figures import Figure
 from .gates import GateResult, GateVerdict
 from .operations import Canary, Window
-from .release import since as since  # what was approved after a release was taken back
 
 STAGE = "70_deploy"
 START, CANARY, PROMOTE = FORWARD = ("start", "canary", "promote")

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -191,13 +191,13 @@ def _discounted(one: Approval, evidence: Evidence, seen: set[str], counted: set[
     return ""
 
 
-def since(evidence: Evidence, entry: int | None) -> Evidence:
-    """The evidence with only those approvals that are younger than a ledger entry; a copy of an
-    older one, which has its nonce, is none."""
-    if entry is None:
-        return evidence
-    old = {one.nonce for one in evidence.approvals if one.entry <= entry}
-    young = [one for one in evidence.approvals if one.entry > entry and one.nonce not in old]
+def since(evidence: Evidence, entry: int | None, lost: Collection[str] = ()) -> Evidence:
+    """The evidence with only those approvals that are younger than a ledger entry and by no key
+    that was lost; a copy of an older one, which has its nonce, is none."""
+    after = -1 if entry is None else entry
+    old = {one.nonce for one in evidence.approvals if one.entry <= after}
+    young = [one for one in evidence.approvals
+             if one.entry > after and one.nonce not in old and one.key not in lost]  # fmt: skip
     return replace(evidence, approvals=young)
 
 

@@ -29,7 +29,9 @@ def running(tmp_path_factory):
     home = tmp_path_factory.mktemp("g")
     with Gateway(home / "g") as found:
         found.stable = grant(bundle(home / "stable"))
-        found.canary = grant(bundle(home / "canary", weights={"knows": {"loan": "loans"}}), share=0.5)
+        found.canary = grant(
+            bundle(home / "canary", weights={"knows": {"loan": "loans"}}), share=0.5
+        )
         found.renew = lambda **more: found.lease(found.stable, found.canary, **more)
         found.renew()
         found.start()
@@ -57,11 +59,20 @@ def test_an_answer_says_who_decided(running):
     """Answer, confidence, and that a machine decided, by which release; the line says the same."""
     reply = post(running, json.dumps({"text": "about my card", "subject": "customer 0"}))
     told, line = reply.json(), Decision.parse(running.lines[-1])
-    assert (told["answer"], told["outcome"], told["arm"]) == ({"label": "cards"}, "answered", "stable")
+    assert (told["answer"], told["outcome"], told["arm"]) == (
+        {"label": "cards"},
+        "answered",
+        "stable",
+    )
     assert reply.headers["x-workbench-decided-by"] == "machine" and "machine" in told["say"]
     assert reply.headers["x-workbench-release"] == told["release"] == running.stable.bundle
     assert told["decision"] == f"000000:{line.number}"
-    assert (line.bundle, line.entry, line.caller, line.kind) == (told["release"], 7, "one", "traffic")
+    assert (line.bundle, line.entry, line.caller, line.kind) == (
+        told["release"],
+        7,
+        "one",
+        "traffic",
+    )
     assert line.answer == {"label": "cards"} and len(line.sketch) == 16 and line.latency_ms > 0
     assert line.shape["words"] == 3 and line.shape["language"] and line.confidence == {"label": 0.9}
 

@@ -166,4 +166,3 @@ def test_a_canary_s_share_is_stable_and_monotone():
     arms = [serving.arm(f"customer {n}", known)[0] for n in range(6)]
     assert "".join(arms) == "sscccs"  # as in every process before
     assert serving.arm("any", serving.Lease.parse(told)) == "stable"
-

@@ -103,7 +103,7 @@ class Running(NamedTuple):
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory, served_router, served_writer) -> Iterator[Running]:
-    with started(tmp_path_factory.mktemp("w"), "--batch", "4") as (process, path):
+    with started(tmp_path_factory.mktemp("w"), "--batch", "8") as (process, path):
         talk, first = Talk(path), served_router
         talk.send("load", bundle=first.digest, folder=str(first.folder), base=str(first.base))
         talk.send("ping")

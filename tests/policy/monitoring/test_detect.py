@@ -10,8 +10,9 @@ from workbench.errors import InputError
 from workbench.policy.gates import GateVerdict
 from workbench.policy.monitoring import profile as profiles
 from workbench.policy.monitoring.detect import Watch, gate, windows
+from workbench.policy.operations import Monitor
 
-from .conftest import Traffic, monitor_of
+from .conftest import WHY, Traffic, monitor_of
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +106,17 @@ def test_a_refused_text_and_a_request_without_a_lease_are_not_the_releases_error
 
 
 def test_a_shift_that_is_borne_is_no_alarm_though_the_evidence_is_beyond_doubt(profile, traffic):
-    """A distribution needs both; 4,000 lines, a fifth longer each."""
+    """A distribution needs both: texts half as long again, where an index of 1.5 is borne."""
 
     def longer(i: int) -> dict:
         shape = traffic.line()["shape"]
-        return {"shape": shape | {"chars": round(shape["chars"] * 1.2)}}
+        return {"shape": shape | {"chars": round(shape["chars"] * 1.5)}}
 
-    watch = Watch(monitor_of("chars"), profile)
-    assert alarms(watch, traffic.lines(4000, longer)) == []
+    borne = WHY | {"id": "chars", "watch": "length", "psi": 1.5}
+    watch = Watch(Monitor.parse({"signals": [borne]}), profile)
+    assert alarms(watch, traffic.lines(600, longer)) == []
     assert watch.signals[0].highest > watch.signals[0].needed
+    assert alarms(Watch(monitor_of("chars"), profile), traffic.lines(600, longer)) == ["chars"]
 
 
 def test_the_chance_of_a_false_alarm_is_shared_by_the_signals_that_roll_back(profile):

@@ -11,6 +11,7 @@ from .calibration import reliability, risk_coverage
 from .coverage import coverage
 from .gates import margins
 from .memorisation import exposure
+from .monitoring import evidence
 from .operations import latencies
 from .shares import confusion, counts, intervals
 from .training import change, loss_curve
@@ -21,6 +22,7 @@ __all__ = [
     "counts",
     "coverage",
     "differences",
+    "evidence",
     "exposure",
     "intervals",
     "latencies",

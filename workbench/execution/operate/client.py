@@ -16,12 +16,9 @@ class Client:
     """
 
     def __init__(
-        self,
-        url: str | None = None,
-        uds: str | None = None,
-        token: str | None = None,
+        self, url: str | None = None, uds: str | None = None, token: str | None = None,
         timeout_s: float = 60.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         import httpx
 
         self._where = uds or url
@@ -34,13 +31,9 @@ class Client:
         )
 
     def predict(
-        self,
-        text: str,
-        subject: str | None = None,
-        kind: str = "traffic",
-        case: str | None = None,
-        arm: str | None = None,
-    ) -> dict[str, Any]:
+        self, text: str, subject: str | None = None, kind: str = "traffic",
+        case: str | None = None, arm: str | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """What the gateway said to this text, and `status`; of a refusal too.
 
         Kinds other than traffic, `case` and `arm` (stable, canary) are an operator's to ask for.
@@ -63,12 +56,9 @@ class Client:
             reply = self._http.request(method, path, **more)
             said = reply.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise RunError(
-                "Nothing that serves answers there.",
-                where=self._where,
-                given=type(error).__name__,
-                next_step="workbench serve --status",
-            ) from error
+            raise RunError("Nothing that serves answers there.", where=self._where,
+                           given=type(error).__name__,
+                           next_step="workbench serve --status") from error  # fmt: skip
         return said | {"status": reply.status_code}
 
     def close(self) -> None:

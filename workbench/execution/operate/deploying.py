@@ -20,7 +20,7 @@ from ...policy.environment import Environment
 from ...policy.gates import GateResult, GateVerdict
 from ...policy.operations import STAGES, Operations
 from ...policy.operations import Deployment as Asked
-from ...policy.release import judge
+from ...policy.release import judge, since
 from ...record import clock, decisions, person
 from ...record.digest import canonical
 from ...record.store import Record, Store
@@ -41,14 +41,20 @@ SERVED, PLAN = "served.parquet", "deployment.json"
 def faults(
     project: Project, store: Store, one: Deployment, held: State, now: str | None = None
 ) -> Iterator[str]:
-    """Why a release may not answer now: it is not registered, or a standing gate does not pass."""
+    """Why a release may not answer now: it is not registered, a standing gate does not pass, or a
+    key that it rests on is revoked; a register shows such a signature, a server does not heed it."""
+    lost = {person.bare(key.public) for someone in store.keyring().persons for key in someone.keys
+            if key.revoked}  # fmt: skip
+    entry = store.ledger.entries()[one.entry].body if one.entry >= 0 else {}
+    if entry.get("envelope", {}).get("public_key") in lost:
+        yield f"the key that {one.by} deployed it with is revoked"
     known = [r for r in register.releases(store, one.usecase) if r.bundle == one.bundle]
     if one.record not in {r.record for r in known}:
         yield "the release is not registered"
         return
     candidate = bundle.find(store, one.bundle, one.usecase)
     evidence = standing.collect(project, store, candidate, now)
-    for gate in judge(rules.since(evidence, held.taken_back.get(one.bundle))):
+    for gate in judge(since(evidence, held.taken_back.get(one.bundle), lost)):
         if gate.criterion == "incidents" and one in held.serving:
             continue  # who reports an incident does not by that take away what serves
         if gate.verdict != GateVerdict.PASSED:

@@ -8,6 +8,7 @@ Started by `preprod.up`, whose lock it holds as long as it lives. The server die
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -54,7 +55,9 @@ class Inside(Service):
         return told
 
     def _inside(self, command: list[str]) -> list[str]:
-        return self.sandbox.command(command, self.folder, self._channel)
+        bare = ["env", "-u", "PWD", *command]  # which bwrap sets, and no server elsewhere has
+        name, *words = self.sandbox.command(bare, self.folder, self._channel)
+        return [shutil.which(name) or name, *words]  # whoever starts it looks into no PATH
 
     def tell(self) -> None:
         """Write the server's word on its processes into `state.json`, in the host's numbers."""

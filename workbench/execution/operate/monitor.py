@@ -18,8 +18,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,8 +43,9 @@ from . import machines, places, sealing
 from .client import Client
 
 LOOK_S, STATUS_S, BLIND_S = 0.2, 10.0, 30.0
-WATCHED, SOURCE = "watched.json", "ledger:monitor"
+SOURCE = "ledger:monitor"
 ASK = "Find out who wrote there; what can't be read is taken for unsafe."
+REASON = 400  # characters of a reason in the ledger
 Say = Callable[[str], None]
 
 
@@ -67,9 +66,7 @@ class Tail:
             if not (path.exists() or later or self._offset):
                 return
             try:
-                with path.open("rb") as file:
-                    file.seek(self._offset)
-                    yield from self._lines(file, path)
+                yield from self._lines(path)
             except FileNotFoundError as error:
                 what = "A file of the decision log is missing."
                 raise IntegrityError(what, where=path, next_step=ASK) from error
@@ -77,18 +74,20 @@ class Tail:
                 return
             self._file, self._offset, self._number = self._file + 1, 0, 0
 
-    def _lines(self, file: Any, path: Path) -> Iterator[dict[str, Any]]:
-        for raw in file:
-            if not raw.endswith(b"\n"):
-                return
-            where = f"{path}:{self._number}"
-            said = Decision.parse(json.loads(raw), where=where).model_dump(mode="json")
-            if (said["number"], said["previous"]) != (self._number, self._previous):
-                raise IntegrityError("A line of the decision log was changed, taken out or put in.",
-                                     where=where, next_step=ASK)  # fmt: skip
-            self._offset, self._number = self._offset + len(raw), self._number + 1
-            self._previous = decisions.head(raw[:-1])
-            yield said
+    def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            for raw in file:
+                if not raw.endswith(b"\n"):  # its writer is not done with it, or died over it
+                    return
+                where = f"{path}:{self._number}"
+                said = Decision.parse(json.loads(raw), where=where).model_dump(mode="json")
+                if (said["number"], said["previous"]) != (self._number, self._previous):
+                    what = "A line of the decision log was changed, taken out or put in."
+                    raise IntegrityError(what, where=where, next_step=ASK)
+                self._offset, self._number = self._offset + len(raw), self._number + 1
+                self._previous = decisions.head(raw[:-1])
+                yield said
 
 
 class Stream(NamedTuple):
@@ -105,18 +104,12 @@ def stream(project: Project, store: Store, one: Deployment) -> Stream:
     """InputError for a release without `operations.json`, or whose rehearsal lacks what is watched."""
     candidate = bundle.find(store, one.bundle, project.usecase.id)
     asked = Operations.parse(candidate.read("operations.json")).monitor
-    profile = profile_of(store, candidate)
-    return Stream(one, candidate, asked, profile, Watch(asked, profile, seed=one.entry))
-
-
-def profile_of(store: Store, candidate: Candidate) -> dict[str, Any]:
-    """Of the newest rehearsal of this candidate; an empty one without any."""
-    known, found = store.listed(), EMPTY
-    for record in store.records(REHEARSAL):
+    known, profile = store.listed(), EMPTY
+    for record in store.records(REHEARSAL):  # the newest of this candidate counts
         of = {item.annotations.get("record") for item in record.statement.inputs}
         if record.digest in known and candidate.record.digest in of:
-            found = Sealed({REHEARSAL: record}).json(REHEARSAL, "profile.json")
-    return found
+            profile = Sealed({REHEARSAL: record}).json(REHEARSAL, "profile.json")
+    return Stream(one, candidate, asked, profile, Watch(asked, profile, seed=one.entry))
 
 
 class Monitor:
@@ -132,8 +125,7 @@ class Monitor:
         self.streams: dict[int, Stream] = {}
         self.serving: dict[int, str] = {}
         self._tail, self._pending = Tail(self.folder / places.DECISIONS), deque[dict[str, Any]]()
-        self._head = ""
-        self._due: dict[int, Alarm] = {}
+        self._head, self._due = "", dict[int, Alarm]()
 
     def look(self) -> list[tuple[Deployment, Alarm]]:
         """Read what is new, act on what is unsafe; returns the new alarms.
@@ -165,18 +157,16 @@ class Monitor:
         held = registry.state(self.store, self.project.usecase.id, self.environment)
         arms = {"stable": held.stable, "canary": held.canary}
         self.serving = {one.entry: arm for arm, one in arms.items() if one}
-        known = self.streams
-        self.streams = {one.entry: known.get(one.entry) or stream(self.project, self.store, one)
-                        for one in held.serving}  # fmt: skip
+        self.streams = {one.entry: self.streams.get(one.entry)
+                        or stream(self.project, self.store, one) for one in held.serving}  # fmt: skip
         self._head = head
 
     def take_back(self, entry: int, reason: str) -> None:
         """Until what this entry made serve does not serve: a canary beside it is halted first."""
         while entry in self.serving:
-            done = registry.take_back(self.project, self.store, self.environment, reason=reason,
-                                      by=self.by, sign_with=self.sign_with)  # fmt: skip
+            done = registry.take_back(self.project, self.store, self.environment, by=self.by,
+                                      reason=reason[:REASON], sign_with=self.sign_with)  # fmt: skip
             self.say(f"✗ {done.action}, ledger entry {done.entry}: {reason}")
-            self._head = ""
             self.refresh()
 
     def report(self) -> list[dict[str, Any]]:
@@ -185,107 +175,86 @@ class Monitor:
                 for entry, arm in self.serving.items() if entry in self.streams
                 for row in self.streams[entry].watch.report()]  # fmt: skip
 
-    # -- the live loop ---------------------------------------------------------------------------
-
     def run(self, stop: threading.Event) -> None:
         """Until `stop`. Whatever goes wrong is said, and after `BLIND_S` it is an alarm."""
-        well = told = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            asking = Asking(self, pool)
-            while not stop.wait(LOOK_S):
-                why = self._step(asking)
-                now = time.monotonic()
-                if not why or now - well > BLIND_S:
-                    well = now
-                    self.blind(why)
-                if now - told > STATUS_S or told == well:
-                    told = now
-                    self.status(why)
-
-    def _step(self, asking: Asking) -> str:
-        """Look, and ask; why it could not, empty when it could."""
-        try:
-            self.look()
-            asking.next()
-        except Exception as error:  # a monitor that ends is watched by nobody
-            return " ".join(str(error).split()) or type(error).__name__
-        return ""
+        threading.Thread(target=ask, args=(self, stop), daemon=True).start()
+        well, told = time.monotonic(), 0.0
+        while not stop.wait(LOOK_S):
+            why, now = _fault(self.look), time.monotonic()
+            if why and now - well > BLIND_S:
+                why, well = _fault(lambda w=why: self.blind(w)) or why, now
+            well = well if why else now
+            if now - told > STATUS_S:
+                told = now
+                self.say(f"{clock.now()[:19]} {f'? {why}' if why else self.status()}")
 
     def blind(self, why: str) -> None:
-        """Take back what nobody can watch; what fails is said, and tried again later."""
-        if not why:
-            return
+        """Take back what nobody can watch."""
         self._head = ""
-        with suppress(Exception):
-            self.refresh()
-        try:
-            for entry in [*self.serving]:
-                self.take_back(entry, f"blind: {why}"[:400])
-        except Exception as error:
-            self.say(f"✗ Blind, and nothing could be taken back: {error}")
+        _fault(self.refresh)  # what serves is known even where it can't be watched
+        for _ in [*self.serving]:
+            done = registry.take_back(self.project, self.store, self.environment, by=self.by,
+                                      reason=f"blind: {why}"[:REASON], sign_with=self.sign_with)  # fmt: skip
+            self.say(f"✗ {done.action}, ledger entry {done.entry}: blind")
 
-    def status(self, why: str = "") -> None:
-        """A line, and `watched.json` for other processes."""
-        rows = self.report()
-        said = [f"{arm} {self.streams[entry].deployment.bundle[:12]} {_told(rows, entry)}"
-                for entry, arm in self.serving.items() if entry in self.streams]  # fmt: skip
-        self.say(f"{clock.now()[:19]} {why or '; '.join(said) or 'nothing serves'}")
-        with suppress(OSError):
-            held = {"time": clock.now(), "fault": why, "signals": rows}
-            places.write(self.folder / WATCHED, held)
-
-
-def _told(rows: list[dict[str, Any]], entry: int) -> str:
-    own = [row for row in rows if row["entry"] == entry]
-    alarms = ", ".join(row["signal"] for row in own if row["state"] == "alarm")
-    return f"{max(row['lines'] for row in own)} lines, {alarms or 'quiet'}"
+    def status(self) -> str:
+        """In a line: what serves, how much of it was seen, and what is an alarm."""
+        rows, said = self.report(), []
+        for entry, arm in self.serving.items():
+            own = [row for row in rows if row["entry"] == entry]
+            alarms = [row["signal"] for row in own if row["state"] == "alarm"]
+            lines = max(row["lines"] for row in own)
+            said.append(f"{arm} {own[0]['bundle'][:12]}: {lines} lines, "
+                        f"{', '.join(alarms) or 'quiet'}")  # fmt: skip
+        return "; ".join(said) or "nothing serves"
 
 
-class Asking:
-    """Sentinel cases, one after the other, asked of every release that serves."""
+def _fault(do: Callable[[], Any]) -> str:
+    """What went wrong, in a line; empty when nothing did. A monitor that ends is watched by nobody,
+    so it outlives whatever is raised."""
+    try:
+        do()
+    except Exception as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
 
-    def __init__(self, monitor: Monitor, pool: ThreadPoolExecutor) -> None:
-        self.monitor, self._pool, self._at = monitor, pool, 0.0
-        self._texts: dict[int, dict[str, str]] = {}
-        self._under_way: Future[None] | None = None
-        self._chance = random.SystemRandom()
 
-    def next(self) -> None:
-        """Ask when it is time and none is under way; what went wrong with the last is said."""
-        if self._under_way and self._under_way.done():
-            if error := self._under_way.exception():
-                self.monitor.say(f"? sentinel: {' '.join(str(error).split())}")
-            self._under_way = None
-        known = [self.monitor.streams[entry] for entry in self.monitor.serving]
-        every = min((one.asked.sentinel_every_s for one in known), default=0.0)
-        if known and not self._under_way and time.monotonic() - self._at >= every:
-            self._at = time.monotonic()
-            self._under_way = self._pool.submit(self._ask, known)
+# -- sentinels -------------------------------------------------------------------------------------
 
-    def _ask(self, streams: list[Stream]) -> None:
-        state = places.read(self.monitor.folder / places.STATE)
-        token = places.own_token(self.monitor.folder)
+
+def ask(monitor: Monitor, stop: threading.Event) -> None:
+    """Until `stop`: a sentinel case at a time of every release that serves, drawn by chance."""
+    chance, texts = random.SystemRandom(), dict[int, dict[str, str]]()
+
+    def once() -> None:
+        state = places.read(monitor.folder / places.STATE)
+        token = places.own_token(monitor.folder)
         with Client(state.get("url"), state.get("uds"), token) as client:
-            for one in streams:
-                texts, arm = self._of(one), self.monitor.serving.get(one.deployment.entry)
-                if texts and arm:
-                    case = self._chance.choice(sorted(texts))
-                    client.predict(texts[case], kind="sentinel", case=case, arm=arm)
+            for entry, one in [*monitor.streams.items()]:
+                if entry not in texts:
+                    texts[entry] = _texts(monitor, one)
+                arm = monitor.serving.get(entry)
+                if arm and texts[entry]:
+                    case = chance.choice(sorted(texts[entry]))
+                    client.predict(texts[entry][case], kind="sentinel", case=case, arm=arm)
 
-    def _of(self, one: Stream) -> dict[str, str]:
-        """Sentinel case -> text."""
-        entry = one.deployment.entry
-        if entry not in self._texts:
-            from .rehearsal import SCENARIOS
-            from .rehearsal import Sealed as Answers
+    while not stop.wait(min([one.asked.sentinel_every_s for one in monitor.streams.values()],
+                            default=LOOK_S)):  # fmt: skip
+        if monitor.streams and (why := _fault(once)):
+            monitor.say(f"? sentinel: {why}")
 
-            names = set(sentinels(one.profile, one.asked.sentinels))
-            who = actor(self.monitor.project.root)["name"]
-            held = Answers(self.monitor.store, one.candidate, who) if names else None
-            rows = held.table(held.records.get(SCENARIOS), "scenarios.parquet") if held else ()
-            self._texts[entry] = {r["case_id"]: r["text"] for r in rows or ()
-                                  if r["case_id"] in names}  # fmt: skip
-        return self._texts[entry]
+
+def _texts(monitor: Monitor, one: Stream) -> dict[str, str]:
+    """Sentinel case -> text, as 42_scenarios asked it."""
+    from . import rehearsal
+
+    names = set(sentinels(one.profile, one.asked.sentinels))
+    held = rehearsal.Sealed(monitor.store, one.candidate, actor(monitor.project.root)["name"])
+    rows = held.table(held.records.get(rehearsal.SCENARIOS), "scenarios.parquet") if names else ()
+    return {row["case_id"]: row["text"] for row in rows or () if row["case_id"] in names}
+
+
+# -- what verbs call -------------------------------------------------------------------------------
 
 
 def watch(
@@ -313,17 +282,12 @@ def once(project: Project, store: Store, environment: str) -> Monitor:
     return monitor
 
 
-def seal(project: Project, store: Store, environment: str) -> list[Record]:
-    """Seal what was seen of each release that serves, a record of 80_monitor each.
-
-    The verdict is computed from the served lines, outside the notebook.
-    """
-    monitor, sealed = once(project, store, environment), []
-    for entry, one in monitor.streams.items():
-        lines = [line for line in Tail(monitor.folder / places.DECISIONS).new()
-                 if line["entry"] == entry]  # fmt: skip
-        sealed.append(_seal(monitor, one, lines))
-    return sealed
+def seal(monitor: Monitor) -> list[Record]:
+    """Seal what was seen of each release that serves, a record of 80_monitor each; the verdict is
+    computed from the served lines, outside the notebook."""
+    lines = list(Tail(monitor.folder / places.DECISIONS).new())
+    return [_seal(monitor, one, [line for line in lines if line["entry"] == entry])
+            for entry, one in monitor.streams.items()]  # fmt: skip
 
 
 def _seal(monitor: Monitor, one: Stream, lines: list[dict[str, Any]]) -> Record:
@@ -335,15 +299,13 @@ def _seal(monitor: Monitor, one: Stream, lines: list[dict[str, Any]]) -> Record:
     watch = Watch(one.asked, one.profile, seed=one.deployment.entry)
     tables = {"windows": pd.DataFrame(windows(watch, lines)),
               "alarms": pd.DataFrame(watch.alarms, columns=Alarm._fields)}  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        held = {"stream": Path(folder, "stream.json"), "lines": Path(folder, "lines.jsonl")}
-        held["stream"].write_bytes(canonical(facts))
-        held["lines"].write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
-        outputs = {"stream.json": held["stream"]}
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home)
+        (folder / "stream.json").write_bytes(canonical(facts))
+        (folder / "lines.jsonl").write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
         for name, table in tables.items():
-            outputs[f"{name}.parquet"] = Path(folder, f"{name}.parquet")
-            table.to_parquet(outputs[f"{name}.parquet"], index=False)
-        return sealing.seal(
-            monitor.project, monitor.store, STAGE, {n: (p, SOURCE) for n, p in held.items()},
-            one.candidate, lambda _: [gate(watch.alarms, len(lines))], outputs,
-        )  # fmt: skip
+            table.to_parquet(folder / f"{name}.parquet", index=False)
+        held = {path.stem: (path, SOURCE) for path in folder.iterdir() if path.suffix != ".parquet"}
+        outputs = {path.name: path for path in folder.iterdir() if path.suffix != ".jsonl"}
+        return sealing.seal(monitor.project, monitor.store, STAGE, held, one.candidate,
+                            lambda _: [gate(watch.alarms, len(lines))], outputs)  # fmt: skip

@@ -36,6 +36,7 @@ from ..isolation import ETC, SYSTEM, Sandbox
 from ..project import Project
 from . import places
 
+BASE, MODEL = "15_base", "outputs/model"
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 WATCHED = ("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "ATEN_*", "ONEDNN_*", "NPY_*",
            "TORCH*", "PYTORCH_*", "CUDA_*", "CUBLAS_*", "NVIDIA_*", "HIP_*", "HF_*", "MALLOC_*",
@@ -90,7 +91,8 @@ def server(folder: Path, environment: str, *, expires: End | None = None) -> Env
     facts = process(state["gateway"], folder)
     worker = process(state["worker"], folder, ask=False) if state.get("worker") else {}
     facts["compute"] |= {n: worker.get("compute", {}).get(n) for n in ("threads", "loaded")}
-    facts["variables"] = worker.get("variables")
+    both = facts["variables"], worker.get("variables")
+    facts["variables"] = None if None in both else {**both[0], **both[1]}  # what computes counts
     granted = (_read(lambda: places.read(folder / places.LEASE)) or {}).get("statement", {})
     grant = granted.get("stable") or {}
     held = {
@@ -117,9 +119,9 @@ def planned(project: Project, environment: str) -> Environment:
         idle.stdout.readline()  # type: ignore[union-attr]
         facts = process(idle.pid, folder)
     key = person.public_line(folder / places.SERVER_KEY)
-    known = project.store("governed").records("15_base")
+    store = _read(lambda: project.store("governed", create=False))
     held = {
-        "model": model_digest(known[-1].path / "outputs/model") if known else None,
+        "model": _read(lambda: model_digest(store.records(BASE)[-1].path / MODEL)),
         "policy": digest(project.policy.model_dump(mode="json", by_alias=True)),
     }
     spec = {"operations": operations.plain(), "server_key": key}
@@ -216,7 +218,7 @@ def _read(attempt: Callable[[], Any]) -> Any:
     """What an attempt gives; None, which means unknown, where the system does not let us read."""
     try:
         return attempt()
-    except (OSError, ValueError, KeyError, WorkbenchError):
+    except (OSError, ValueError, LookupError, AttributeError, WorkbenchError):
         return None
 
 

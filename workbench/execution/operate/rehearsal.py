@@ -201,7 +201,7 @@ def rehearse(
             return [*own, gate(findings), log_gate(problems, answered, lines)]
 
         with tempfile.TemporaryDirectory() as folder:
-            held = dict(_written(found, Path(folder)))
+            held = dict(written(found, Path(folder)))
             inputs = {path.stem: (path, SOURCE) for path in held.values()}
             return sealing.seal(project, store, STAGE, inputs, candidate, judged, held)
 
@@ -221,7 +221,7 @@ def collected(
     return found
 
 
-def _written(found: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Path]]:
+def written(found: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Path]]:
     """Name of the output -> file; tables as Parquet, the rest as canonical JSON."""
     import pandas as pd
 

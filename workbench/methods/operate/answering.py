@@ -1,13 +1,11 @@
-"""The gateway: answers under a lease in force, and no other way.
+"""How a request is answered: under a lease in force, and no other way.
 
-    python -m workbench.methods.operate.gateway SPEC.json
-
-1. What it asks of the worker is a release that the lease grants, whose bytes it has checked.
-2. It looks at the lease again when the reply is there; what is no longer granted is dropped.
+1. What is asked of the worker is a release that the lease grants, whose bytes were checked.
+2. The lease is looked at again when the reply is there; what is no longer granted is dropped.
 3. What the release's guards or its threshold keep back is not sent; the declared fallback is.
 4. No answer leaves before its line is in the decision log.
 
-It reads no store and no ledger. No text of a caller is in a log, a metric or an error.
+No store and no ledger is read here, and no text of a caller is in a log, a metric or an error.
 """
 
 from __future__ import annotations
@@ -16,19 +14,19 @@ import asyncio
 import hmac
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import RunError, WorkbenchError
 from ...policy import serving
-from ...policy.operations import Fallback
 from ...policy.serving import Arm, Grant
 from ...record import clock
 from .guards import Judged, Release
 from .journal import Journal
 from .leases import Leases
 from .metrics import Metrics
-from .spec import Spec
+from .spec import Spec, note
 from .tokens import Rates, Tokens
 from .workers import LOAD_S, Worker
 
@@ -50,7 +48,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """What the model's side of a request came to."""
+    """What the model's side of a request came to; without `judged` there is nothing to send."""
 
     reason: str
     release: Release | None = None
@@ -63,26 +61,22 @@ class Gateway:
 
     def __init__(self, spec: Spec) -> None:
         self.spec, self.settings = spec, spec.operations.serving
-        self.leases, self.tokens = Leases(spec), Tokens(spec.tokens)
-        self.rates, self.metrics = Rates(self.settings.requests_per_minute), Metrics()
+        self.leases, self.tokens, self.metrics = Leases(spec), Tokens(spec.tokens), Metrics()
+        self.rates = Rates(self.settings.requests_per_minute)
         self.journal, self._key = Journal(spec.decisions), spec.digest_key.read_bytes()
-        self.worker = Worker(spec.worker, self.settings, self._changed, self._gone)
+        self.worker = Worker(spec.worker, self.settings, self._changed)
         self.releases: dict[str, Release] = {}
-        self.refused: dict[str, str] = {}
-        self._again: dict[str, float] = {}
-        self.changed = lambda: None
+        self._refused: dict[str, tuple[float, str]] = {}
         self.metrics.torn.set(bool(self.journal.torn))
         if self.journal.torn:
-            print(f"decision log: {self.journal.torn} was torn; a new file is begun",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            _say(f"decision log: {self.journal.torn} was torn; a new file is begun")
 
-    def _changed(self) -> None:
-        self.changed()
-
-    def _gone(self) -> None:
-        """Of a worker that is gone nothing is loaded."""
+    def _changed(self, pid: int | None) -> None:
+        """Another worker is there, or none; of one that is gone nothing is loaded."""
         self.releases.clear()
-        self._again.clear()
+        self._refused.clear()
+        if pid:
+            note(self.spec.state, worker=pid)
 
     async def look(self) -> None:
         """Keep an eye on the lease, for ever."""
@@ -97,52 +91,37 @@ class Gateway:
             if lease and self.worker.up:
                 wanted = {grant.bundle: grant for grant in lease.granted.values()}
                 for bundle in self.releases.keys() - wanted.keys():
-                    await self._let_go(bundle)
+                    self.releases.pop(bundle, None)
+                    with suppress(RunError, TimeoutError):  # nothing is asked of it any more
+                        await self.worker.ask("unload", LOAD_S, bundle=bundle)
                 for bundle, grant in wanted.items():
-                    if (
-                        bundle not in self.releases
-                        and self._again.get(bundle, 0) < time.monotonic()
-                    ):
+                    again, _ = self._refused.get(bundle, (0, ""))
+                    if bundle not in self.releases and again < time.monotonic():
                         await self._load(grant)
             await asyncio.sleep(LOOK_S)
 
     async def _load(self, grant: Grant) -> None:
-        starts, self._again[grant.bundle] = self.worker.starts, time.monotonic() + AGAIN_S
+        starts, told = self.worker.starts, grant.model_dump(include={"bundle", "folder", "base"})
         try:
             release = await asyncio.to_thread(Release.opened, grant)
-            told = {"bundle": grant.bundle, "folder": grant.folder, "base": grant.base}
             await self.worker.ask("load", LOAD_S, **told)
             if self.worker.up and self.worker.starts == starts:
                 self.releases[grant.bundle] = release
-            self.refused.pop(grant.bundle, None)
         except (WorkbenchError, OSError, ValueError, KeyError, TimeoutError) as error:
-            said = str(error).replace("\n", " ") or type(error).__name__
-            self.refused[grant.bundle] = said
-            print(f"not loaded: {grant.bundle}: {said}", file=sys.stderr, flush=True)
-
-    async def _let_go(self, bundle: str) -> None:
-        del self.releases[bundle]
-        try:
-            await self.worker.ask("unload", LOAD_S, bundle=bundle)
-        except (RunError, TimeoutError):
-            pass  # a worker that is gone holds nothing, and one that refuses is asked for nothing
+            why = str(error).replace("\n", " ") or type(error).__name__
+            self._refused[grant.bundle] = time.monotonic() + AGAIN_S, why
+            _say(f"not loaded: {grant.bundle}: {why}")
 
     def ready(self) -> tuple[dict[str, str], list[str]]:
         """Arm -> release that can answer now, and why any other can't."""
         lease = self.leases.current
         granted = lease.granted if lease else {}
         found = {arm: one.bundle for arm, one in granted.items() if one.bundle in self.releases}
-        why = [self.leases.why] if self.leases.why else []
-        why += lease.why if lease else []
-        why += [] if self.worker.up else ["the worker is not there"]
-        for one in granted.values():
-            if one.bundle not in self.releases:
-                why.append(f"{one.bundle[:12]}: {self.refused.get(one.bundle, 'not loaded yet')}")
-        return found, why or ([] if found else ["no release is granted"])
-
-    def digest(self, text: str) -> str:
-        """HMAC-SHA-256 under the server's key: the same text, the same digest, and no way back."""
-        return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+        why = [self.leases.why, *(lease.why if lease else [])]
+        why += ["" if self.worker.up else "the worker is not there"]
+        why += [f"{one.bundle[:12]}: {self._refused.get(one.bundle, (0, 'not loaded yet'))[1]}"
+                for one in granted.values() if one.bundle not in self.releases]  # fmt: skip
+        return found, [one for one in why if one] or ([] if found else ["no release is granted"])
 
     def _chosen(self, asked: Asked) -> tuple[Arm | None, Grant | None]:
         """Who serves the subject; a canary that is not loaded yet leaves its share to the stable."""
@@ -150,8 +129,8 @@ class Gateway:
         if lease is None:
             return None, None
         arm = asked.arm or serving.arm(asked.subject or asked.text, lease)
-        canary = lease.canary and lease.canary.bundle in self.releases
-        arm = "stable" if arm == "canary" and not canary and asked.arm is None else arm
+        if arm == "canary" and not asked.arm and lease.canary.bundle not in self.releases:
+            arm = "stable"
         grant = lease.granted.get(arm)
         return (arm, grant) if grant else (None, None)
 
@@ -182,77 +161,58 @@ class Gateway:
         begun = time.perf_counter()
         arm, grant = self._chosen(asked)
         found = await self._found(asked.text, arm, grant)
-        told = self._told(found)
-        line = {
-            **self._about(asked.text, asked.subject, asked.caller, asked.kind, asked.case),
-            "arm": arm, "bundle": grant and grant.bundle, "entry": grant and grant.entry,
-            "outcome": told["outcome"], "reason": found.reason,
-        }  # fmt: skip
-        if found.reply and found.judged:
+        told, line = self._told(found), {"arm": arm, "reason": found.reason}
+        line |= {"bundle": grant.bundle, "entry": grant.entry} if grant else {}
+        if found.judged and found.reply:
             line |= {
-                "sketch": found.reply.get("sketch", []), "answer": found.reply["closed"],
+                "sketch": found.reply["sketch"], "answer": found.reply["closed"],
                 "confidence": found.reply["confidence"], "abstained": found.judged.abstained,
                 "verdicts": found.judged.verdicts,
             }  # fmt: skip
-        status = 503 if told["outcome"] == "refused" else 200
-        decision = self._log(line, status, time.perf_counter() - begun)
+        status = 503 if told["answer"] is None else 200
+        decision = self.log(asked, status, begun, outcome=told["outcome"], **line)
         if decision is None:
-            status, told = 503, self._refused("log")
-        return status, told | {"release": line["bundle"], "arm": arm, "decision": decision}
+            status, told = 503, self._told(Found("log"))
+        release = grant.bundle if grant else None
+        return status, told | {"release": release, "arm": arm, "decision": decision}
 
     def _told(self, found: Found) -> dict[str, Any]:
-        judged, reply = found.judged, found.reply
-        operations = found.release.operations if found.release else self.spec.operations
-        if reply and judged and judged.outcome != "fallback":
-            later = f" {operations.fallback.say}" if judged.outcome == "escalated" else ""
-            return {"answer": reply["answer"], "confidence": reply["confidence"],
-                    "outcome": judged.outcome, "reason": found.reason, "say": MACHINE + later}  # fmt: skip
-        if operations.fallback.answer is None or found.reason == "busy":
-            return self._refused(found.reason, operations.fallback)
-        return {"answer": operations.fallback.answer, "confidence": {}, "outcome": "fallback",
-                "reason": found.reason, "say": operations.fallback.say}  # fmt: skip
+        """What the caller is told, before it is known who said it."""
+        fallback = (found.release.operations if found.release else self.spec.operations).fallback
+        answer, outcome, sure, say = fallback.answer, "fallback", {}, fallback.say
+        if found.judged and found.reply and found.judged.outcome != "fallback":
+            answer, outcome = found.reply["answer"], found.judged.outcome
+            sure, say = found.reply["confidence"], MACHINE
+            say += f" {fallback.say}" if outcome == "escalated" else ""
+        elif answer is None or found.reason in ("busy", "log"):
+            answer, outcome = None, "refused"
+        return {"answer": answer, "confidence": sure, "outcome": outcome, "reason": found.reason,
+                "say": say}  # fmt: skip
 
-    def _refused(self, reason: str, fallback: Fallback | None = None) -> dict[str, Any]:
-        say = (fallback or self.spec.operations.fallback).say
-        return {
-            "answer": None,
-            "confidence": {},
-            "outcome": "refused",
-            "reason": reason,
-            "say": say,
-        }
-
-    def turn_away(self, raw: str, caller: str, status: int, seconds: float) -> str | None:
-        """Log a request that could not be read as one; returns the decision's name."""
-        about = self._about(raw, None, caller, "traffic", None) | {"shape": serving.shape("")}
-        nobody = {"arm": None, "bundle": None, "entry": None}
-        return self._log(
-            about | nobody | {"outcome": "refused", "reason": "input"}, status, seconds
-        )
-
-    def _about(
-        self, text: str, subject: str | None, caller: str, kind: str, case: str | None
-    ) -> dict[str, Any]:
-        return {
-            "time": clock.now(), "environment": self.spec.environment, "caller": caller,
-            "request": self.digest(text), "subject": self.digest(subject or ""),
-            "kind": kind, "sentinel": case, "shape": serving.shape(text),
+    def log(self, asked: Asked, status: int, begun: float, **line: Any) -> str | None:
+        """Write a decision; its name, None where it could not be written."""
+        seconds = time.perf_counter() - begun
+        about = {
+            "time": clock.now(), "environment": self.spec.environment, "caller": asked.caller,
+            "request": self._digest(asked.text), "subject": self._digest(asked.subject or ""),
+            "kind": asked.kind, "sentinel": asked.case, "shape": serving.shape(asked.text),
+            "arm": None, "bundle": None, "entry": None, "status": status,
+            "latency_ms": round(seconds * 1000, 3),
         }  # fmt: skip
-
-    def _log(self, line: dict[str, Any], status: int, seconds: float) -> str | None:
-        """The decision's name; None where it could not be written."""
-        self.metrics.latency.observe(seconds)
         try:
-            decision = self.journal.write(
-                **line, status=status, latency_ms=round(seconds * 1000, 3)
-            )
+            decision = self.journal.write(**about | line)
         except (OSError, WorkbenchError, ValueError) as error:
-            print(f"decision log: {type(error).__name__}", file=sys.stderr, flush=True)
+            _say(f"decision log: {type(error).__name__}")
             self.metrics.unlogged.inc()
             return None
-        labels = (line["outcome"], line["reason"], line["arm"] or "", line["kind"])
+        self.metrics.latency.observe(seconds)
+        labels = (line["outcome"], line["reason"], line.get("arm") or "", asked.kind)
         self.metrics.requests.labels(*labels).inc()
         return decision
+
+    def _digest(self, text: str) -> str:
+        """HMAC-SHA-256 under the server's key: the same text, the same digest, and no way back."""
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
 
     def page(self) -> bytes:
         """The counters, for Prometheus."""
@@ -260,3 +220,7 @@ class Gateway:
         self.metrics.restarts.set(max(self.worker.starts - 1, 0))
         self.metrics.memory.set(self.worker.memory)
         return self.metrics.page()
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)

@@ -25,7 +25,7 @@ RECOVERED_S = 180.0
 """Seconds after which a server that still does not answer is given up."""
 SLACK_S = 2.0
 """Beyond the time-out: to notice, and to send the fallback."""
-IN_FLIGHT_S, LEASE_READ_S = 0.3, 1.0
+IN_FLIGHT_S, LEASE_READ_S, AGAIN_S = 0.3, 1.0, 0.2
 SPARE = 64  # bytes that the full disk still takes: it tears a line in the middle
 STALLED = 10
 HALF = b'POST /v1/predict HTTP/1.1\r\nHost: served\r\nContent-Length: 900\r\n\r\n{"text": "a'
@@ -37,11 +37,11 @@ Known = Mapping[str, Reply]
 Put = Callable[[Trial], AbstractContextManager[object]]
 
 
-def wrong(trial: Trial, reply: Reply, known: Known) -> bool:
+def wrong(fallback: Mapping[str, str] | None, reply: Reply, known: Known) -> bool:
     """An answer of the model that is another than before, or a fallback that nobody declared."""
     if reply.outcome in MODEL:
         return reply.name not in known or reply.answer != known[reply.name].answer
-    return reply.answer not in ({}, trial.operations.fallback.answer)
+    return reply.answer not in ({}, fallback)
 
 
 def as_before(reply: Reply, known: Known) -> bool:
@@ -167,11 +167,12 @@ def undergo(
         if as_before(replies[-1], known):
             recovery = time.monotonic() - began
         else:
-            time.sleep(0.1)
-    held = held and recovery is not None and not any(wrong(trial, one, known) for one in replies)
+            time.sleep(AGAIN_S)
+    declared = trial.operations.fallback.answer
+    held = held and recovery is not None and not any(wrong(declared, r, known) for r in replies)
     observed = ", ".join(f"{n} × {what}" for what, n in sorted(seen.items()))
-    return replies, {"fault": fault.name, "expected": fault.expected, "observed": observed,
-                     "held": int(held), "recovery_s": recovery}  # fmt: skip
+    line = {"fault": fault.name, "expected": fault.expected, "observed": observed}
+    return replies, line | {"held": int(held), "recovery_s": recovery}
 
 
 def told(reply: Reply) -> str:

@@ -22,9 +22,6 @@ from ...record import clock, person
 from ...record.digest import canonical
 from .spec import Spec
 
-AGAIN_S = 1.0
-"""Seconds until a lease that was refused is looked at again."""
-
 
 class Leases:
     """The lease in force, from a file that an authority writes anew all the time."""
@@ -32,21 +29,19 @@ class Leases:
     def __init__(self, spec: Spec) -> None:
         self.spec, self.refused = spec, "there is no lease yet"
         self._held: Lease | None = None
-        self._until = self._again = 0.0
-        self._seen: tuple[int, ...] = ()
+        self._until, self._seen = 0.0, (0, 0, 0)
 
     def look(self) -> None:
         """Read the file if it is another one than before, and believe it or say why not."""
         try:
             about = os.stat(self.spec.lease)
             seen = about.st_ino, about.st_mtime_ns, about.st_size
-            if seen == self._seen and not (self.refused and time.monotonic() > self._again):
-                return
-            self._seen, self._again = seen, time.monotonic() + AGAIN_S
-            self._believe(json.loads(self.spec.lease.read_bytes()))
-            self.refused = ""
+            if seen != self._seen:
+                self._seen = seen
+                self._believe(json.loads(self.spec.lease.read_bytes()))
+                self.refused = ""
         except FileNotFoundError:
-            self.refused = "there is no lease"
+            self.refused, self._seen = "there is no lease", (0, 0, 0)
         except WorkbenchError as error:
             self.refused = error.what
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

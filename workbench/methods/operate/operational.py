@@ -32,34 +32,34 @@ def measure(stage: Stage, *, seconds: int, timeout_s: float, texts: int) -> pd.D
     No row holds a text. `seconds` and `timeout_s` come in place of what operations.yaml states
     where they are not 0. RunError where the model answers none of the first texts.
     """
-    stated, base = _stated(stage, seconds, timeout_s), stage.input("base").resolve()
+    rules, base = stated(stage, seconds, timeout_s), stage.input("base").resolve()
     asked = list(stage.read_table("dev")[stage.read_json("facts")["text"]].head(texts))
-    rate, lasting = stated.load.requests_per_s, stated.load.seconds
+    rate, requests = (
+        rules.load.requests_per_s,
+        round(rules.load.requests_per_s * rules.load.seconds),
+    )
     with TemporaryDirectory() as folder:
-        bundle = lay_out(stage, stated, Path(folder))
-        with running(bundle, base, stated) as trial:
+        bundle = lay_out(stage, rules, Path(folder))
+        with running(bundle, base, rules) as trial:
             known = _first(trial, asked)
-            phases = {FIRST: list(known.values())}
+            phases, lines = {FIRST: list(known.values())}, []
             stage.figure("worker_mib_before", _mib(trial))
-            print(f"{rate:g} requests a second for {lasting} s")
-            phases[STEADY] = at_rate(trial.server, asked, requests_per_s=rate,
-                                     requests=round(rate * lasting))  # fmt: skip
+            print(f"{requests} requests, {rate:g} a second")
+            phases[STEADY] = at_rate(trial.server, asked, requests_per_s=rate, requests=requests)
             stage.figure("worker_mib_after", _mib(trial))
-            lines = []
             for fault in FAULTS:
                 phases[fault.name], seen = undergo(trial, fault, _answered(known), known)
                 print(f"{fault.name}: {seen['observed']}")
                 lines.append(seen)
             log = trial.logged()
-            rows = [_row(phase, one, wrong(trial, one, known), log)
-                    for phase, replies in phases.items() for one in replies]  # fmt: skip
+    rows = [row(phase, one, wrong(rules.fallback.answer, one, known), log)
+            for phase, replies in phases.items() for one in replies]  # fmt: skip
     stage.write_table(BROKEN, pd.DataFrame(lines))
-    held = {one["fault"]: one["held"] for one in lines}
-    stage.write_json(STATED, {"operations": stated.plain(), "held": held})
+    stage.write_json(STATED, rules.plain() | {"held": [one["held"] for one in lines]})
     return pd.DataFrame(rows)
 
 
-def _stated(stage: Stage, seconds: int, timeout_s: float) -> Operations:
+def stated(stage: Stage, seconds: int, timeout_s: float) -> Operations:
     held = Operations.parse(stage.read_json("operations"), where="10_intake/operations.json")
     load = held.load.model_copy(update={"seconds": seconds} if seconds else {})
     serving = held.serving.model_copy(update={"timeout_s": timeout_s} if timeout_s else {})
@@ -83,7 +83,7 @@ def _mib(trial: Trial) -> float:
     return round(trial.worker.memory_info().rss / 2**20, 1)
 
 
-def _row(phase: str, one: Reply, is_wrong: bool, log: Mapping[str, Any]) -> dict[str, Any]:
+def row(phase: str, one: Reply, is_wrong: bool, log: Mapping[str, Any]) -> dict[str, Any]:
     """`logged`: it has no answer, or the log says the same of it."""
     line = log.get(str(one.body.get("decision")), {})
     there = (line.get("outcome"), line.get("status")) == (one.outcome, one.status)
@@ -130,11 +130,3 @@ def faults(stage: Stage) -> pd.DataFrame:
     """What was expected under each fault, and what was seen."""
     found = pd.read_parquet(stage.outputs / BROKEN)
     return found.assign(held=found["held"].map({1: "✓ held", 0: "✗ broken"})).set_index("fault")
-
-
-def altered(requests: pd.DataFrame, column: str, value: int) -> tuple[float | None, float | None]:
-    """What the gate counts, as measured, and with one row that is otherwise than it should be."""
-    changed = requests.assign(**{column: [value, *requests[column][1:]]})
-    tables = (table.to_dict("records") for table in (requests, changed))
-    before, after = (figures.compute("marked", t, column=column, value=value) for t in tables)
-    return before.value, after.value

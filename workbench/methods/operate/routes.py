@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,128 +22,99 @@ from .answering import Asked, Gateway
 from .metrics import TYPE
 from .tokens import Caller
 
-HEAD = 16_384
-SUBJECT = 256
+HEAD, SUBJECT = 16_384, 256
+BYTES = 12  # of one character at most, as JSON may write it: \ud83d\ude00
 KINDS, ARMS = ("traffic", "sentinel", "rehearsal"), ("stable", "canary", None)
 ASKERS = ("caller", "operator")
+Body = dict[str, Any]
 
 
 class TurnedAway(Exception):
     """A request that is refused before a model is asked, in words that repeat none of it."""
 
-    def __init__(self, status: int, what: str, **headers: str) -> None:
+    def __init__(self, status: int, what: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(what)
-        self.status, self.what = status, what
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.status, self.headers = status, headers
 
 
-def said(status: int, what: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    """A refusal, as OpenAI's clients read it too."""
+def refused(status: int, what: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """A refusal that OpenAI's clients read too."""
     about = {"message": what, "type": "invalid_request_error" if status < 500 else "server_error"}
     return JSONResponse({"error": about} | more, status, headers)
 
 
-class Door:
-    """Reads requests for one gateway."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway, self.limits = gateway, gateway.settings
-
-    def let_in(self, request: Request, *roles: str) -> Caller:
-        """Who asks. TurnedAway (401, 403, 429) for nobody, another role, and too often."""
-        caller = self.gateway.tokens.who(request.headers.get("authorization"))
-        if caller is None:
-            raise TurnedAway(401, "A bearer token is needed.", WWW_Authenticate="Bearer")
-        if caller.role not in roles:
-            raise TurnedAway(403, "The token's role may not do this.")
-        wait = self.gateway.rates.wait(caller.name) if caller.role in ASKERS else 0
-        if wait:
-            raise TurnedAway(429, "Too many requests in a minute.", Retry_After=str(wait))
-        return caller
-
-    async def read(self, request: Request) -> dict[str, Any]:
-        """The JSON object of a request. TurnedAway for what is too long, too slow or none."""
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise TurnedAway(415, "The body has to be application/json.")
-        held, most = bytearray(), HEAD + 12 * self.limits.max_chars  # \ud83d\ude00 is one character
-        try:
-            async with asyncio.timeout(self.limits.read_s):
-                async for part in request.stream():
-                    held += part
-                    if len(held) > most:
-                        raise TurnedAway(413, f"The body is longer than {most} bytes.")
-            body = json.loads(held.decode("utf-8"))
-        except TimeoutError:
-            raise TurnedAway(408, "The body came too slowly.", Connection="close") from None
-        except ClientDisconnect:
-            raise TurnedAway(400, "The body ended too early.") from None
-        except (ValueError, RecursionError):
-            raise TurnedAway(400, "The body is not JSON in UTF-8.") from None
-        if not isinstance(body, dict):
-            raise TurnedAway(400, "The body has to be a JSON object.")
-        return body
-
-    def asked(self, request: Request, caller: Caller, text: Any, subject: Any) -> Asked:
-        """The request, its fields checked. TurnedAway for one that does not fit."""
-        for name, value in (("text", text), ("subject", subject)):
-            if value is not None and not (isinstance(value, str) and _encodable(value)):
-                raise TurnedAway(400, f"{name} has to be text.")
-        if not text or not text.strip():
-            raise TurnedAway(400, "There is no text.")
-        if len(text) > self.limits.max_chars:
-            raise TurnedAway(413, f"A text has at most {self.limits.max_chars} characters.")
-        if subject and len(subject) > SUBJECT:
-            raise TurnedAway(413, f"A subject has at most {SUBJECT} characters.")
-        kind, case, arm = (request.headers.get(f"x-workbench-{n}") for n in ("kind", "case", "arm"))
-        if (kind, case, arm) != (None, None, None) and caller.role != "operator":
-            raise TurnedAway(403, "Only an operator may ask for a kind, a case or an arm.")
-        kind = kind or KINDS[0]
-        if kind not in KINDS or arm not in ARMS or len(case or "") > SUBJECT:
-            raise TurnedAway(400, "There is no such kind, case or arm.")
-        return Asked(text, caller.name, subject or None, kind, case, arm)  # type: ignore[arg-type]
-
-    async def answer(self, request: Request, parts: Any) -> tuple[int, dict[str, Any]]:
-        """What a request comes to; `parts` takes text and subject from its body. One that can't be
-        read is a decision too."""
-        caller, begun = self.let_in(request, *ASKERS), time.perf_counter()
-        try:
-            asked = self.asked(request, caller, *parts(await self.read(request)))
-        except TurnedAway as error:
-            self.gateway.turn_away("", caller.name, error.status, time.perf_counter() - begun)
-            raise
-        return await self.gateway.answer(asked)
+def let_in(gateway: Gateway, request: Request, *roles: str) -> Caller:
+    """Who asks. TurnedAway (401, 403, 429) for nobody, another role, and too often."""
+    caller = gateway.tokens.who(request.headers.get("authorization"))
+    if caller is None:
+        raise TurnedAway(401, "A bearer token is needed.", {"WWW-Authenticate": "Bearer"})
+    if caller.role not in roles:
+        raise TurnedAway(403, "The token's role may not do this.")
+    wait = gateway.rates.wait(caller.name) if caller.role in ASKERS else 0
+    if wait:
+        raise TurnedAway(429, "Too many requests in a minute.", {"Retry-After": str(wait)})
+    return caller
 
 
-def _encodable(text: str) -> bool:
-    """Not half of a character: a lone surrogate can't be written down."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+async def read(request: Request, most: int, seconds: float) -> Body:
+    """The JSON object of a request. TurnedAway for what is too long, too slow, or none."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise TurnedAway(415, "The body has to be application/json.")
+    held = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                held += part
+                if len(held) > most:
+                    raise TurnedAway(413, f"The body is longer than {most} bytes.")
+        body = json.loads(held.decode())
+    except TimeoutError:
+        raise TurnedAway(408, "The body came too slowly.", {"Connection": "close"}) from None
+    except (ValueError, RecursionError, ClientDisconnect):
+        raise TurnedAway(400, "The body is not JSON in UTF-8.") from None
+    if not isinstance(body, dict):
+        raise TurnedAway(400, "The body has to be a JSON object.")
+    return body
 
 
-def predicting(body: dict[str, Any]) -> tuple[Any, Any]:
+def checked(value: Any, name: str, most: int) -> str:
+    """A text of a request. TurnedAway for none, and for half a character (a lone surrogate)."""
+    if not isinstance(value, str) or any("\ud800" <= one <= "\udfff" for one in value):
+        raise TurnedAway(400, f"{name} has to be text.")
+    if len(value) > most:
+        raise TurnedAway(413, f"{name} has at most {most} characters.")
+    if not value.strip():
+        raise TurnedAway(400, f"{name} is empty.")
+    return value
+
+
+def told_by(request: Request, caller: Caller) -> dict[str, Any]:
+    """Kind, case and arm, which an operator may ask for. TurnedAway for anybody else."""
+    kind, case, arm = (request.headers.get(f"x-workbench-{n}") for n in ("kind", "case", "arm"))
+    if (kind, case, arm) != (None, None, None) and caller.role != "operator":
+        raise TurnedAway(403, "Only an operator may ask for a kind, a case or an arm.")
+    if kind not in (*KINDS, None) or arm not in ARMS or len(case or "") > SUBJECT:
+        raise TurnedAway(400, "There is no such kind, case or arm.")
+    return {"kind": kind or KINDS[0], "case": case, "arm": arm}
+
+
+def predicting(body: Body) -> tuple[Any, Any]:
     """Text and subject of /v1/predict. TurnedAway for a field that nobody reads."""
-    if unknown := body.keys() - {"text", "subject"}:
-        raise TurnedAway(400, f"{len(unknown)} fields are unknown; text and subject are read.")
+    if body.keys() - {"text", "subject"}:
+        raise TurnedAway(400, "A field is unknown: text and subject are read.")
     return body.get("text"), body.get("subject")
 
 
-def chatting(body: dict[str, Any]) -> tuple[Any, Any]:
+def chatting(body: Body) -> tuple[Any, Any]:
     """Text and subject of a chat. TurnedAway for what would not be done as asked."""
     if body.get("stream") or body.get("n") not in (None, 1) or body.get("tools"):
         raise TurnedAway(400, "One whole answer is given: no stream, no tools, n = 1.")
-    turns = body.get("messages")
-    turns = turns if isinstance(turns, list) else []
-    texts = [turn.get("content") for turn in turns
-             if isinstance(turn, dict) and turn.get("role") == "user"]  # fmt: skip
-    text = texts[-1] if texts else None
-    if isinstance(text, list):
-        parts = [part.get("text") if isinstance(part, dict) else None for part in text]
-        if not all(isinstance(part, str) for part in parts):
-            raise TurnedAway(400, "A message holds text only.")
-        text = "\n".join(parts)
-    return text, body.get("user")
+    turns = body.get("messages") if isinstance(body.get("messages"), list) else []
+    said = [one for one in turns if isinstance(one, dict) and one.get("role") == "user"]
+    return said[-1].get("content") if said else None, body.get("user")
 
 
-def completion(usecase: str, told: dict[str, Any]) -> dict[str, Any]:
+def completion(usecase: str, told: Body) -> Body:
     """What was told, as OpenAI's chat completions say it: lines `name: value`, and the rest."""
     content = "\n".join(f"{name}: {value}" for name, value in told["answer"].items())
     message = {"role": "assistant", "content": content}
@@ -153,36 +125,50 @@ def completion(usecase: str, told: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def headers(status: int, told: dict[str, Any]) -> dict[str, str]:
-    """That a machine decided, by which release; and when to come back."""
-    found = {"X-Workbench-Decided-By": "machine", "X-Workbench-Release": told["release"] or "none"}
-    return found | ({"Retry-After": "1"} if status == 503 else {})
+async def answered(
+    gateway: Gateway, request: Request, parts: Callable[[Body], tuple[Any, Any]]
+) -> tuple[int, Body, dict[str, str]]:
+    """Status, what is told, headers; a request that can't be read is a decision too."""
+    limits, caller = gateway.settings, let_in(gateway, request, *ASKERS)
+    begun = time.perf_counter()
+    try:
+        more = told_by(request, caller)
+        text, subject = parts(await read(request, HEAD + BYTES * limits.max_chars, limits.read_s))
+        text = checked(text, "text", limits.max_chars)
+        subject = None if subject is None else checked(subject, "subject", SUBJECT)
+    except TurnedAway as error:
+        nothing = Asked("", caller.name)
+        gateway.log(nothing, error.status, begun, outcome="refused", reason="input")
+        raise
+    status, told = await gateway.answer(Asked(text, caller.name, subject, **more))
+    about = {"X-Workbench-Decided-By": "machine", "X-Workbench-Release": str(told["release"])}
+    return status, told, about | ({"Retry-After": "1"} if status == 503 else {})
 
 
 def app(gateway: Gateway) -> FastAPI:
     """The routes of one gateway."""
-    made, door, usecase = FastAPI(openapi_url=None), Door(gateway), gateway.spec.usecase
+    made, usecase = FastAPI(openapi_url=None), gateway.spec.usecase
 
     @made.post("/v1/predict")
     async def predict(request: Request) -> Response:
-        status, told = await door.answer(request, predicting)
-        return JSONResponse(told, status, headers(status, told))
+        status, told, headers = await answered(gateway, request, predicting)
+        return JSONResponse(told, status, headers)
 
     @made.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
-        status, told = await door.answer(request, chatting)
+        status, told, headers = await answered(gateway, request, chatting)
         if told["answer"] is None:
-            return said(status, told["say"], headers(status, told), workbench=told)
-        return JSONResponse(completion(usecase, told), status, headers(status, told))
+            return refused(status, told["say"], headers, workbench=told)
+        return JSONResponse(completion(usecase, told), status, headers)
 
     @made.get("/v1/models")
-    async def models(request: Request) -> dict[str, Any]:
-        door.let_in(request, *ASKERS)
+    async def models(request: Request) -> Body:
+        let_in(gateway, request, *ASKERS)
         one = {"id": usecase, "object": "model", "created": 0, "owned_by": "workbench"}
         return {"object": "list", "data": [one | {"releases": gateway.ready()[0]}]}
 
     @made.get("/healthz")
-    async def healthy() -> dict[str, bool]:
+    async def healthy() -> Body:
         return {"alive": True}
 
     @made.get("/readyz")
@@ -193,21 +179,19 @@ def app(gateway: Gateway) -> FastAPI:
 
     @made.get("/metrics")
     async def metrics(request: Request) -> Response:
-        door.let_in(request, "metrics", "operator")
+        let_in(gateway, request, "metrics", "operator")
         return Response(gateway.page(), media_type=TYPE)
 
-    @made.exception_handler(TurnedAway)
-    async def turned_away(_: Request, error: TurnedAway) -> Response:
-        gateway.metrics.turned_away.labels(str(error.status)).inc()
-        return said(error.status, error.what, error.headers)
-
-    @made.exception_handler(Exception)
-    async def broken(_: Request, error: Exception) -> Response:
+    async def failed(_: Request, error: Exception) -> Response:
+        """Whatever went wrong: in our words, and of a fault of our own nothing but its name."""
+        if isinstance(error, TurnedAway):
+            gateway.metrics.turned_away.labels(str(error.status)).inc()
+            return refused(error.status, str(error), error.headers)
+        if isinstance(error, HTTPException):
+            return refused(error.status_code, "There is no such route.")
         print(f"gateway: {type(error).__name__}", file=sys.stderr, flush=True)
-        return said(503, "No answer could be given.")
+        return refused(503, "No answer could be given.")
 
-    @made.exception_handler(HTTPException)
-    async def unknown(_: Request, error: HTTPException) -> Response:
-        return said(error.status_code, "There is no such route.")
-
+    for kind in (TurnedAway, HTTPException, Exception):
+        made.add_exception_handler(kind, failed)
     return made

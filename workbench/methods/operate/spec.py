@@ -1,9 +1,11 @@
-"""`spec.json`: what a gateway is told when it starts."""
+"""`spec.json`, what a gateway is told when it starts; `state.json`, where it says who it is."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -11,6 +13,7 @@ from ...errors import InputError
 from ...policy.documents import Document
 from ...policy.operations import Operations
 from ...policy.serving import TRIAL
+from ...record import durable
 
 
 class Listen(Document):
@@ -64,3 +67,11 @@ def read(path: Path) -> Spec:
         return Spec.parse(json.loads(path.read_bytes()), where=path)
     except (OSError, ValueError) as error:
         raise InputError("This is no spec of a gateway.", where=path, given=error) from error
+
+
+def note(path: Path, **said: Any) -> None:
+    """Add to `state.json`, where others look for whom to ask and whom to watch."""
+    held: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        held = json.loads(path.read_bytes())
+    durable.replace(path, json.dumps(held | said).encode(), 0o600)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,11 +27,12 @@ from ...errors import RunError
 from ...policy.operations import Operations
 from ...policy.serving import TRIAL, Grant, Lease
 from ...record import clock, decisions, durable
-from ...record.digest import canonical, file_digest, tree
+from ...record.digest import canonical, tree
+from ...record.manifest import MANIFEST, digest_of
 from ..stage import Stage
 from .load import Server
 
-NAME, MANIFEST = "trial", "manifest.json"
+NAME = "trial"
 GATEWAY = "workbench.methods.operate.gateway"
 SAYS = "gateway.log"
 START_S, STOP_S, LEASE_H = 300.0, 10.0, 24
@@ -39,35 +41,29 @@ SAID = 2000  # characters of a gateway's own words that an error repeats
 
 def lay_out(stage: Stage, operations: Operations, folder: Path) -> Path:
     """The parts of a bundle that answering takes, before there is a candidate; returns `folder`."""
-    adapter, facts = stage.input("adapter").resolve(), stage.read_json("facts")
-    documents = {
+    facts = stage.read_json("facts")
+    shutil.copytree(stage.input("adapter"), folder / "adapter")
+    (folder / "inference").mkdir()
+    for path, document in {
         "usecase.json": {"id": NAME} | {n: facts.get(n) for n in ("kind", "labels", "form")},
         "criteria.json": stage.read_json("criteria"),
         "operations.json": operations.plain(),
         "base.json": json.loads((stage.input("base") / "base.json").read_bytes()),
-        "inference/settings.json": settings(stage, operations),
-    }
-    files = {one.path: (adapter / one.path).read_bytes() for one in tree(adapter)}
-    files = {f"adapter/{path}": data for path, data in files.items()}
-    for path, data in (files | {n: canonical(one) for n, one in documents.items()}).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    listed = [{"path": one.path, "size": one.size, "sha256": one.sha256} for one in tree(folder)]
-    manifest = {"version": 1, "usecase": NAME, "name": NAME, "number": 0, "parent": None}
-    manifest |= {"files": listed, "records": [], "made_from": {}}
-    (folder / MANIFEST).write_bytes(canonical(manifest))
+        "inference/settings.json": settings(stage),
+    }.items():
+        (folder / path).write_bytes(canonical(document))
+    files = [{"path": one.path, "size": one.size, "sha256": one.sha256} for one in tree(folder)]
+    (folder / MANIFEST).write_bytes(canonical({"version": 1, "usecase": NAME, "files": files}))
     return folder
 
 
-def settings(stage: Stage, operations: Operations) -> dict[str, Any]:
+def settings(stage: Stage) -> dict[str, Any]:
     """How the model is asked, as a frozen bundle says it."""
     given = {n: stage.read_json(n) if stage.has(n) else {} for n in ("functional", "threshold")}
     warm = stage.read_json("temperature") if stage.has("temperature") else []
     silent = {task: one["threshold"] for task, one in given["threshold"].items()}
     return {
-        "threads": operations.serving.threads,
         "dtype": given["functional"].get("dtype", {}).get("value", "float32"),
-        "reply_tokens": operations.serving.reply_tokens,
         "temperatures": {o["task"]: o["temperature"] for o in warm if o["model"] == "candidate"},
         "thresholds": {task: at for task, at in silent.items() if at is not None},
     }
@@ -81,7 +77,7 @@ class Trial:
     ) -> None:
         self.folder, self.operations, self.decisions = folder, operations, folder / "decisions"
         self.server = Server(folder / "gateway.sock", secrets.token_urlsafe())
-        self._grant = Grant(bundle=file_digest(bundle / MANIFEST), folder=str(bundle),
+        self._grant = Grant(bundle=digest_of(bundle), folder=str(bundle),
                             base=str(base), entry=-1)  # fmt: skip
         places = {"lease": "lease.json", "tokens": "tokens.json", "digest_key": "digest.key",
                   "state": "state.json", "decisions": "decisions"}  # fmt: skip

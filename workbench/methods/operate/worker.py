@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import json
 import os
 import sys
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LINE = 1 << 20
 """Bytes of a request at most."""
+TRIMMED = 256
+"""Requests after which memory that is free goes back to the system; glibc would keep it."""
 ORPHANED_S = 0.5
 """How often it looks whether its parent is still there. The kernel's own signal for that would
 come when the thread ends that started it, and so while its parent still lives."""
@@ -91,8 +94,14 @@ class Worker:
 
     def run(self) -> None:
         """Do what waits, for ever."""
+        trim, done = getattr(ctypes.CDLL(None), "malloc_trim", None), 0
         while True:
-            self.do(self.take())
+            group = self.take()
+            self.do(group)
+            done += len(group)
+            if trim and done >= TRIMMED:
+                trim(0)
+                done = 0
 
     def take(self) -> list[Request]:
         """The oldest request; of answers also those that can be computed with it. Nothing is taken

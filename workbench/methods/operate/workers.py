@@ -1,7 +1,8 @@
 """The worker as the gateway sees it: a process that is started, asked, and started anew.
 
 Nothing of what it says is trusted to be well formed, and nothing of its own to go on: it is killed
-when it is silent for as long as a caller waits, or says what is not the protocol.
+when it is silent for as long as a caller waits, or says what is not the protocol. It ends by itself
+when the gateway is gone, however that ended.
 """
 
 from __future__ import annotations
@@ -27,9 +28,6 @@ WORKER = [sys.executable, "-m", "workbench.methods.operate.worker"]
 PASSED = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "PYTHON", "LD_LIBRARY_PATH", "OMP_", "GOMP_",
           "MKL_", "KMP_", "ONEDNN_", "DNNL_", "CUDA_", "TOKENIZERS_")  # fmt: skip
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-# Dies with the gateway, however that dies (prctl(2), PR_SET_PDEATHSIG).
-TIED = ("import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
-        "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])")  # fmt: skip
 
 
 class Gone(RunError):
@@ -37,18 +35,15 @@ class Gone(RunError):
 
 
 class Worker:
-    """One worker at a time; `ended` is called whenever one is gone, `begun` when one is there."""
+    """One worker at a time; `changed` is called with its process id, and with None when it is gone."""
 
-    def __init__(
-        self, work: Work, serving: Serving, begun: Callable[[], None], ended: Callable[[], None]
-    ) -> None:
-        self._serving, self._begun, self._ended = serving, begun, ended
+    def __init__(self, work: Work, serving: Serving, changed: Callable[[int | None], None]) -> None:
+        self._serving, self._changed = serving, changed
         self._socket = Path(work.socket)
         self._command = [*(work.command or WORKER), str(self._socket),
                          "--threads", str(serving.threads), "--batch", str(serving.batch)]  # fmt: skip
         self._ids, self._writer = count(), None
         self._pending: dict[int, tuple[str, asyncio.Future]] = {}
-        self.pid: int | None = None
         self.starts = self.memory = 0
 
     @property
@@ -82,20 +77,21 @@ class Worker:
                 self._socket.unlink(missing_ok=True)
                 process = await self._start()
                 reader, self._writer = await self._connect(process)
-                self._begun()
-                await _first(self._read(reader), self._watch(), process.wait())
-            except (OSError, RunError, TimeoutError) as error:
-                print(f"worker: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                self._changed(process.pid)
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._read(reader))
+                    both.create_task(self._watch())
+            except* (OSError, RunError, TimeoutError) as found:
+                said = [str(error) or type(error).__name__ for error in found.exceptions]
+                print("worker:", *said, file=sys.stderr, flush=True)
             finally:
                 await self._end(process)
             await asyncio.sleep(PAUSE_S)
 
     async def _start(self) -> Process:
         environment = {n: v for n, v in os.environ.items() if n.startswith(PASSED)} | OFFLINE
-        tied = [sys.executable, "-I", "-S", "-c", TIED, str(os.getpid()), *self._command]
-        process = await asyncio.create_subprocess_exec(*tied, stdin=DEVNULL, env=environment)
-        self.pid, self.starts = process.pid, self.starts + 1
-        return process
+        self.starts += 1
+        return await asyncio.create_subprocess_exec(*self._command, stdin=DEVNULL, env=environment)
 
     async def _connect(self, process: Process) -> tuple[asyncio.StreamReader, Any]:
         async with asyncio.timeout(START_S):
@@ -112,6 +108,7 @@ class Worker:
                 _, reply = self._pending.pop(said["id"])
                 if not reply.done():
                     reply.set_result(said)
+            raise Gone("The worker ended.")
         except (ValueError, KeyError, TypeError) as error:  # too long, no JSON, nobody's
             raise Gone("The worker said what is not the protocol.") from error
 
@@ -125,7 +122,7 @@ class Worker:
 
     async def _end(self, process: Process | None) -> None:
         self._writer, held, self._pending = None, self._pending, {}
-        self._ended()
+        self._changed(None)
         for _, reply in held.values():
             if not reply.done():
                 reply.set_exception(Gone("The worker is gone."))
@@ -133,16 +130,3 @@ class Worker:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-
-
-async def _first(*parts: Any) -> None:
-    """Until the first of them ends; the others end with it, and its error is raised."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -35,6 +35,15 @@ def families_passed(rows: Rows, *, level: float = 0.95) -> Figure:
 
 
 @figure
+def families_failed(rows: Rows, *, level: float = 0.95) -> Figure:
+    """Number of families in which a row fails, of such as may not exist yet: of none it is 0."""
+    passed = families_passed(rows, level=level)
+    failing = len(passed.detail["failing"])
+    return Figure("families failed", failing, n=passed.n, method="count", unit="families",
+                  unscored=passed.unscored, detail=passed.detail)  # fmt: skip
+
+
+@figure
 def scenario_pass_rate(rows: Rows, *, level: float = 0.95) -> Figure:
     """Share of rows that pass, clustered; n counts families, as the rows of one are alike.
 

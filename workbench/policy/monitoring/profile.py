@@ -29,6 +29,8 @@ def build(lines: Iterable[Line], passed: Mapping[str, bool] | None = None) -> Pr
     `passed`: of each scenario's case, did it pass offline? Their lines become the sentinel cases,
     all others are the traffic of reference. InputError for fewer than 20 lines of traffic.
     """
+    import numpy as np
+
     served, outcome = [one for one in lines if one.get("bundle")], dict(passed or {})
     asked = [one for one in served if one.get("sentinel") in outcome]
     traffic = [one for one in served if one.get("sentinel") not in outcome]
@@ -38,8 +40,9 @@ def build(lines: Iterable[Line], passed: Mapping[str, bool] | None = None) -> Pr
     sketches = [list(one["sketch"]) for one in traffic if one.get("sketch")]
     # Half are measured to, the other half are measured: a point is too near to its own half.
     found: Profile = {"version": 1, "lines": len(traffic), "sketches": sketches[::2][:KEPT]}
+    held = {"sketches": np.array(found["sketches"])}
     for watch in NUMBERS:
-        read = [number(watch, one, found) for one in _rest(traffic, watch)]
+        read = [number(watch, one, held) for one in _rest(traffic, watch)]
         found[watch] = sorted(value for value in read if value is not None)
     for watch in CATEGORIES:
         read = [category(watch, one) for one in traffic]

@@ -25,22 +25,22 @@ ASCII = 0.9
 
 
 def number(watch: str, line: Mapping[str, Any], profile: Mapping[str, Any]) -> float | None:
-    """Characters, lowest confidence of a field, or mean distance of the sketch to the nearest of
-    the profile's; None where the line does not say."""
+    """Characters, lowest confidence of a field, or mean cosine distance of the sketch to the nearest
+    of the profile's; None where the line does not say."""
     if watch == "length":
         return float(line["shape"]["chars"])
     if watch == "confidence":
         return min(line["confidence"].values(), default=None)
     sketch, known = line.get("sketch"), profile["sketches"]
-    return _distance(sketch, known) if sketch and known else None
+    return _distance(sketch, known) if sketch and len(known) else None
 
 
 def _distance(sketch: Any, known: Any) -> float:
     import numpy as np
 
-    apart = np.square(np.asarray(known) - np.asarray(sketch)).sum(axis=1)
-    nearest = np.partition(apart, min(NEAREST, len(apart)) - 1)[:NEAREST]
-    return float(np.sqrt(nearest).mean())
+    one, all_ = np.asarray(sketch, float), np.asarray(known, float)
+    near = all_ @ one / (np.linalg.norm(all_, axis=1) * np.linalg.norm(one) + 1e-12)
+    return float(1 - np.sort(near)[-NEAREST:].mean())
 
 
 def category(watch: str, line: Mapping[str, Any]) -> str | None:

@@ -143,7 +143,10 @@ class Distribution(Watched):
     """Of numbers or categories, held to the profile's."""
 
     def __init__(self, signal: Signal, profile: Profile, needed: float, seed: int) -> None:
-        super().__init__(signal, profile, needed)
+        import numpy as np
+
+        # Once, as an array: every line is measured to all of them.
+        super().__init__(signal, {**profile, "sketches": np.array(profile["sketches"])}, needed)
         self._reference = profile.get(signal.watch) or {}
         self.blind = not self._reference
         self._numbers = signal.watch in NUMBERS
