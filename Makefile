@@ -16,7 +16,7 @@ export GOMP_SPINCOUNT := 0
 setup:            ## .venv with everything, pinned
 	@tools/setup.sh
 
-demo: setup       ## the main job: two use cases from data to a sealed candidate
+demo: setup       ## the main job: from data to a release that serves, is watched and taken back
 	@$(PY) tools/demo.py --track $(TRACK) $(if $(SHUFFLE),--shuffle $(SHUFFLE)) $(if $(ONLY),--only $(ONLY))
 
 test: setup       ## the suite (≤ 15 minutes on 2 cores), fast tests first

@@ -25,14 +25,15 @@ WORKER = Path(__file__).parent / "tiny_worker.py"
 ENVIRONMENT = "here"
 KNOWS = {"card": "cards", "fee": "fees"}
 PROBES = {"must_pass": [{"reply": "Thank you."}], "must_fail": [{"reply": "Tell me your PIN."}]}
-RULE = {"id": "no_secrets", "text": "t", "scorer": "personal_data", "at_least": 1, "bound": "value",
-        "blocking": True, "harm": "h", "why": "w", "probes": PROBES}  # fmt: skip
+RULE = {"id": "no_secrets", "text": "t", "scorer": "phrases", "arguments": {"forbid": ["pin"]},
+        "at_least": 1, "bound": "value", "blocking": True, "harm": "h", "why": "w",
+        "probes": PROBES}  # fmt: skip
 FORM = {"fields": [{"name": "queue", "values": ["card", "care"]},
                    {"name": "rule", "values": ["R1", "R2"]}],
         "free": "reply", "system": "s"}  # fmt: skip
 OPERATIONS: dict[str, Any] = {
     "version": 1,
-    "serving": {"timeout_s": 1.0, "read_s": 0.6, "max_chars": 200, "waiting": 4},
+    "serving": {"timeout_s": 1.0, "read_s": 2.0, "max_chars": 200, "waiting": 4},
     "fallback": {"answer": {"label": "human"}, "say": "A person will answer."},
     "load": {"requests_per_s": 1},
     "monitor": {"signals": [{"id": "slow", "watch": "latency", "at_most": 0.1,
@@ -49,7 +50,7 @@ def bundle(
     rules: list[dict[str, Any]] | None = None,
     **operations: Any,
 ) -> Path:
-    """The parts of a bundle that answering takes."""
+    """The parts of a bundle that answering takes; what lies in the folder stays."""
     for path, value in {
         "adapter/weights.json": {"knows": KNOWS} | (weights or {}),
         "usecase.json": usecase or {"kind": "classifier", "labels": None},
@@ -58,8 +59,10 @@ def bundle(
         "operations.json": Operations.parse(OPERATIONS | operations).plain(),
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(canonical(value))
-    files = [{"path": one.path, "size": one.size, "sha256": one.sha256} for one in tree(folder)]
+        if not (folder / path).exists():
+            (folder / path).write_bytes(canonical(value))
+    files = [{"path": one.path, "size": one.size, "sha256": one.sha256} for one in tree(folder)
+             if one.path != "manifest.json"]  # fmt: skip
     (folder / "manifest.json").write_bytes(canonical({"version": 1, "files": files}))
     return folder
 

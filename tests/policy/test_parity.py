@@ -126,7 +126,7 @@ MUST_EQUAL = [
     ("mounts", [*WHOLE["mounts"], {"place": "/root", "read_only": True}], L, "mounts./root"),
     ("egress", [], P, "egress.10.1.0.0/16:443"),
     ("identity.user", "root", L, "identity.user"),
-    ("identity.capabilities", ["net_admin"], L, "identity.capabilities.net_admin"),
+    ("identity.capabilities", ["net_admin"], L, "identity.capabilities"),
     ("identity.no_new_privileges", False, L, "identity.no_new_privileges"),
     ("isolation", "namespace", P, "isolation"),
     ("components", {"search": "2.2", "index": "sha256:ab"}, L, "components.search"),

@@ -65,7 +65,7 @@ def why(found: Evidence, entry: int) -> str:
 
 
 def test_a_release_in_order_passes_every_gate_and_nobody_owes_anything():
-    """Six gates, each blocks and names the harm that it bounds."""
+    """Seven gates, each blocks and names the harm that it bounds."""
     results = release.judge(evidence())
     assert [one.criterion for one in results] == list(release.GATES)
     assert {one.verdict for one in results} == {PASSED}

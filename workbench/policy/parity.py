@@ -35,8 +35,7 @@ SIGNS = "*?["
 ABSENT = "absent"
 """A value that is known not to be there, unlike None, which nobody knows."""
 OPEN = ("wheels.installed.", "compute.cpu_features.", "compute.loaded.")
-LISTS = {"compute.cpu_features": "there", "compute.loaded": "loaded", "egress": "reached",
-         "identity.capabilities": "held"}  # fmt: skip
+LISTS = {"compute.cpu_features": "there", "compute.loaded": "loaded", "egress": "reached"}
 HARM = "What was validated and rehearsed is not what serves, and no earlier figure holds for it."
 
 

@@ -18,12 +18,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import InputError, WorkbenchError
 from workbench.execution import bundle
 from workbench.execution.operate import authority, machines, places
 from workbench.execution.operate.service import Service
 from workbench.execution.project import Project
 from workbench.execution.release import registry
+from workbench.policy.deployment import fault
 from workbench.policy.serving import NAMESPACE
 from workbench.record import clock, person
 from workbench.record.decisions import TORN, verify_log
@@ -109,11 +110,10 @@ class Site:
 
     # what happens
 
-    def run(self, actions: int = 3) -> None:
-        """One fault run."""
-        names = [*FAULTS, *["start", "canary", "promote", "start", "canary"] * 2, "back", "stop"]
+    def run(self, last: bool = False, actions: int = 3) -> None:
+        """One fault run; what can't be undone happens in the `last` ones of a site."""
         for _ in range(actions):
-            name = self.random.choice(names)
+            name = self.random.choice([*FAULTS, *CHANGES, *(FINAL if last else ())])
             before = clock.now()
             with suppress(WorkbenchError):  # not every action follows on what serves
                 getattr(self, name)()
@@ -121,10 +121,12 @@ class Site:
             self._now(before)
             time.sleep(self.random.uniform(0.0, 0.5))
 
-    def deploy(self, action: str, **more: Any) -> Any:
-        one = self.random.choice(self.candidates)
-        return registry.deploy(self.project, self.store, one, HERE, action=action,
-                               by="Otto Operator", sign_with=self.lab.keys / "Otto", **more)  # fmt: skip
+    def deploy(self, action: str, share: float | None = None) -> Any:
+        held = registry.state(self.store, "tiny", HERE)
+        fits = [one for one in self.candidates if not fault(held, action, one.digest, share)]
+        one = self.random.choice(fits or self.candidates)
+        return registry.deploy(self.project, self.store, one, HERE, action=action, share=share,
+                               by="Otto Operator", sign_with=self.lab.keys / "Otto")  # fmt: skip
 
     def start(self) -> None:
         self.deploy("start")
@@ -143,9 +145,9 @@ class Site:
                            sign_with=self.key)  # fmt: skip
 
     def revoke(self) -> None:
-        """Of one release; the other stays, so that later runs have something to serve."""
+        """Of one release; the other stays."""
         if self.revoked:
-            return
+            raise InputError("one is enough")
         one = self.random.choice(self.candidates)
         [entry] = [
             e for e in self.store.ledger.entries("release") if e.body["bundle"] == one.digest
@@ -198,7 +200,9 @@ class Site:
             time.sleep(0.15)
 
 
-FAULTS = ("revoke", "kill_worker", "kill_gateway", "hang_authority", "tamper")
+FAULTS = ("kill_worker", "kill_gateway", "hang_authority", "tamper")
+CHANGES = (*["start", "canary", "promote"] * 3, "stop")
+FINAL = ("revoke", "back") * 3
 
 
 def campaign(lab: Any, seed: int, runs: int, patch: Any) -> tuple[list[str], Counter[str]]:
@@ -210,8 +214,8 @@ def campaign(lab: Any, seed: int, runs: int, patch: Any) -> tuple[list[str], Cou
             before = clock.now()
             site.start()
             site._now(before)
-        for _ in range(runs):
-            site.run()
+        for number in range(runs):
+            site.run(last=number >= runs // 2)
         time.sleep(0.3)
     return site.wrong(), site.done
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from workbench.errors import GateNotPassed, IntegrityError
-from workbench.execution import bundle, capture
+from workbench.execution import bundle
 from workbench.execution.operate import authority, places
 from workbench.execution.operate.authority import Authority, lease, salt
 from workbench.execution.project import Project
@@ -98,7 +98,7 @@ def test_when_approvals_expire_nothing_is_granted(serving):
 
 def test_another_code_than_the_one_that_validated_grants_nothing(serving, monkeypatch):
     """It says what to do."""
-    monkeypatch.setattr(capture, "package_digest", lambda: "0" * 64)
+    monkeypatch.setattr(authority, "_running", lambda stamp: "0" * 64)
     found = serving.lease()
     assert found.granted == {} and "install the workbench" in found.why[0]
 

@@ -127,6 +127,9 @@ def test_from_canary_to_all_each_step_sealed_with_what_it_rests_on(guarded):
         ("rehearsal", "parity", "canary", "canary_answers"), "passed")  # fmt: skip
     found = registry.at(guarded.store, HERE)
     assert found["serving"]["deployment"]["action"] == "promote" and found["canary"] is None
+    assert "70_deploy" in {one["stage"] for one in found["serving"]["records"]}
+    page = guarded.lab.home / "way.html"
+    assert guarded.lab.cli("at", "-e", HERE, "--lineage", page).code == 0 and page.exists()
     assert verify_record(record, guarded.store.public_keys) == []
     assert verify_store(guarded.store).ok
 

@@ -13,10 +13,10 @@ import yaml
 
 from workbench.errors import GateNotPassed, InputError, IntegrityError
 from workbench.execution import bundle, gating, preflight
-from workbench.execution.operate import authority, incidents, machines, places
+from workbench.execution.operate import deploying, incidents, machines, places
 from workbench.execution.project import Project
 from workbench.execution.release import registry
-from workbench.record import person
+from workbench.record import decisions, person
 from workbench.record.digest import canonical
 from workbench.record.statement import build
 from workbench.record.verify import verify_store
@@ -69,7 +69,8 @@ class Shop:
         return incidents.read(self.store, "tiny")[0][-1]
 
     def serves(self):
-        return authority.lease(*self.here, HERE, "salt").granted
+        held = registry.state(self.store, "tiny", HERE)
+        return held.stable and not list(deploying.faults(*self.here, held.stable, held))
 
     def asked(self, *rows, stage=incidents.STAGE):
         """A candidate like the second, under a sealed 42_scenarios with these rows."""
@@ -155,15 +156,14 @@ def test_an_entry_that_can_not_be_made_leaves_the_library_as_it_was(shop, monkey
             raise OSError(28, "No space left on device")
         return real(self, kind, *more, **named)
 
-    for before in (None, b"x"):
+    for held in (None, "one"):
+        if held:
+            shop.open()
+        before = shop.file.read_bytes() if held else None
         with monkeypatch.context() as patch:
             patch.setattr(type(shop.store.ledger), "append", full)
-            assert shop.say("open", *WORDS, "-e", HERE).code == 2
-        assert (shop.file.read_bytes() if shop.file.exists() else None) == before or before == b"x"
-        held = shop.file.read_bytes() if shop.file.exists() else None
-        assert (held is None) == (before is None)
-        if before is None:
-            shop.open()
+            assert shop.say("open", *WORDS, "-e", HERE, "--expect", "label=fees").code == 2
+        assert (shop.file.read_bytes() if shop.file.exists() else None) == before
     assert len(gating.libraries(shop.file.parent)[0].scenarios) == 1
 
 
@@ -174,7 +174,7 @@ def test_beside_a_canary_the_decision_must_be_named(shop):
     told = shop.say("open", *WORDS, "-e", HERE)
     assert told.code == 1 and "name the decision" in told.err
     folder = places.prepare(places.served(shop.project, HERE)) / places.DECISIONS
-    line = {"number": 0, "previous": places.FIRST, "bundle": shop.second.digest,
+    line = {"number": 0, "previous": decisions.FIRST, "bundle": shop.second.digest,
             "entry": canary.entry, "time": canary.time}  # fmt: skip
     (folder / "000000.jsonl").write_bytes(canonical(line) + b"\n")
     one = shop.open("-e", HERE, "--decision", "000000:0")
@@ -236,10 +236,10 @@ def test_the_release_goes_on_but_is_not_started_again_without_new_approvals(shop
     asked = shop.lab.home / "again.json"
     shop.lab.ok("release", "request", shop.first.digest, "--to", asked)
     before = shop.store.ledger.entries("release")
-    for who, role in (("Vera Validator", "model_validator"), ("Rita Risk", "risk_manager"),
-                      ("Olga Owner", "use_case_owner"), ("Dora Data", "data_steward")):  # fmt: skip
+    for who, role in (("Vera Validator", "model_validator"), ("Rita Risk", "risk_manager")):
         told = shop.lab.sign(who, role, asked=asked)
-        assert told.code == 0 or "that the plan asks" in told.err, told.err
+        assert told.code == 0, told.err
+    shop.lab.commit()  # the scenario, as `incident open` asks
     shop.lab.ok("release", "register", shop.first.digest)
     [new] = shop.store.ledger.entries("release")[len(before) :]
     assert new.body["bundle"] == shop.first.digest
@@ -363,7 +363,7 @@ def test_reading_encrypted_answers_to_close_is_a_ledger_entry(closing):
     (run.record / "outputs").mkdir()
     plain = run.folder / "plain"
     plain.write_bytes(data.getvalue())
-    store.cipher.create("s1")
+    store.cipher.new_key("s1")
     store.cipher.encrypt(plain, run.record / name, "s1")
     record = store.publish(run, build(
         stage=incidents.STAGE, parameters={}, usecase="tiny", track="governed",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import Lab, copied
@@ -312,3 +313,23 @@ def test_sentinel_cases_are_asked_of_both_arms_and_stand_in_the_log(two, monkeyp
         stop.set()
         asking.join()
     assert {one["kind"] for one in lines} == {"sentinel"}
+
+
+def test_what_was_seen_is_sealed_and_the_engines_verdict_is_from_the_lines(desk):
+    """A record of 80_monitor: the notebook shows, the engine judges, and an alarm fails the gate."""
+    entry = desk.deploy().entry
+    desk.write(60, entry)
+    desk.write(60, entry, outcome="fallback", reason="timeout")
+    told = desk.lab.cli("monitor", "-e", PLACE, "--seal")
+    assert told.code == 3, told.err
+    [record] = desk.store.records("80_monitor")
+    [verdict] = record.statement.predicate.workbench_verdicts
+    assert (verdict["criterion"], verdict["verdict"]) == ("unsafe_drift", "failed")
+    assert verdict["failing"] == ["errors"]
+    alarms = pd.read_parquet(record.path / "outputs" / "alarms.parquet")
+    assert alarms["signal"].tolist() == ["errors"]
+    assert pd.read_parquet(record.path / "outputs" / "windows.parquet")["line"].tolist() == [
+        50, 100, 120]  # fmt: skip
+    assert {"stream.json", "evidence.png"} <= {
+        one.name for one in (record.path / "outputs").iterdir()
+    }

@@ -158,7 +158,7 @@ def test_when_its_time_is_over_it_ends_and_fails_parity(released):
     from workbench.execution.operate import observe
     from workbench.policy import parity
 
-    with placed(released, ttl=15) as place:
+    with placed(released, ttl=5) as place:
         state = places.read(place.folder / places.STATE)
         usecase = place.project.usecase.id
         seen = observe.read(place.folder, place.facts["server_key"], usecase, "preproduction").found

@@ -181,19 +181,21 @@ def test_a_client_that_is_slow_holds_nothing(running):
         for one in (head, silent):
             try:
                 held = one.recv(4096)
-            except ConnectionResetError:
+            except ConnectionError:
                 held = b""
             assert held == b""
-        assert time.perf_counter() - begun < 3
+        assert time.perf_counter() - begun < 8
 
 
 def test_a_fifth_waiting_request_is_told_to_come_back(running):
-    """Four wait at most: one more is busy, and says when to come back."""
+    """Four wait at most, those that nobody waits for any more included: one more is busy, and is
+    told when to come back."""
     with ThreadPoolExecutor(9) as pool:
-        found = list(pool.map(partial(post, running), [b'{"text": "sleep=0.6 card"}'] * 9))
+        found = list(pool.map(partial(post, running), [b'{"text": "sleep=3 card"}'] * 9))
     busy = [one for one in found if one.status_code == 503]
-    assert 4 <= len(busy) < 9 and {one.json()["reason"] for one in busy} == {"busy"}
+    assert 1 <= len(busy) <= 5 and {one.json()["reason"] for one in busy} == {"busy"}
     assert all(one.headers["retry-after"] for one in busy)
+    running.until(lambda: running.predict("a card")["outcome"] == "answered")
 
 
 def test_openai_s_clients_are_answered(running):

@@ -169,6 +169,7 @@ def test_a_gateway_that_is_killed_leaves_no_worker_and_a_log_that_goes_on(tmp_pa
         lease = Lease.parse(_statement(one))
         assert before == [arm(who, lease) for who in subjects] and len(set(before)) == 2
         assert [problem.what for problem in verify_log(one.home / "decisions")] == [TORN]
+        one.lease(stable, canary)
         told = one.predict("die")
         assert (told["status"], told["answer"], told["outcome"]) == (503, None, "refused")
         assert told["say"] == "Call us." and told["reason"] == "worker"

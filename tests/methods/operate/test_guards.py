@@ -68,7 +68,7 @@ def test_scorers_see_the_row_that_the_validation_saw(tmp_path, monkeypatch):
     """The field `rule` is `reason` there, as `rule` is the rule under test."""
     seen = []
     monkeypatch.setitem(scorers.SCORERS, "sees", lambda row: seen.append(row) or _told(row))
-    rule = RULE | {"id": "sees", "scorer": "sees",
+    rule = RULE | {"id": "sees", "scorer": "sees", "arguments": {},
                    "probes": {"must_pass": [{"reply": "a"}], "must_fail": [{"reply": "b"}]}}  # fmt: skip
     opened(tmp_path, rules=[rule], guards=[{"rule": "sees"}]).judge("Hello", reply())
     row = seen[-1]
@@ -82,7 +82,7 @@ def _told(row):
 
 def test_a_guard_whose_scorer_is_unsound_serves_nothing(tmp_path, monkeypatch):
     """One that always passes proves nothing, so the release is not opened."""
-    monkeypatch.setitem(scorers.SCORERS, "personal_data", lambda row: Verdict("pass", "always"))
+    monkeypatch.setitem(scorers.SCORERS, "phrases", lambda row, **_: Verdict("pass", "always"))
     with pytest.raises(IntegrityError, match="probes"):
         opened(tmp_path, rules=[RULE], **GUARD)
 

@@ -244,12 +244,28 @@ def test_a_gateway_that_can_not_start_ends_the_trial_with_its_own_words(stage, m
     assert time.monotonic() - began < trial.START_S / 10
 
 
-def test_a_model_that_answers_nothing_is_no_trial(stage):
-    """Silent below a threshold that nothing reaches: fallbacks alone would hold every fault."""
-    silent = {"label": {"threshold": 0.99}}
-    with pytest.raises(RunError, match="answers none of the texts") as caught:
-        operational.measure(stage(threshold=silent), seconds=0, timeout_s=0.0, texts=6)
-    assert "abstained" in str(caught.value) and "about my" not in str(caught.value)
+def test_a_model_that_can_not_answer_is_no_trial(stage):
+    """Its fallbacks would hold every fault; the error says none of the text."""
+    found = stage(dev=DEV.assign(message="break about my card"))
+    with pytest.raises(RunError, match="though nothing is broken") as caught:
+        operational.measure(found, seconds=0, timeout_s=0.0, texts=6)
+    assert "fallback (worker)" in str(caught.value) and "about my" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reason, done", [("abstained", True), ("guard x", True), ("timeout", False), ("worker", False)]
+)
+def test_silence_by_rule_is_an_answer_of_the_model_and_must_stay_the_same(reason, done):
+    """A fallback for want of a model proves nothing; one by a rule is told from it, and where the
+    model answered before it is wrong."""
+    fallback = {"outcome": "fallback", "answer": {"label": "human"}, "reason": reason}
+    reply = Reply("a", 0.0, 1.0, 200, fallback)
+    answered = {"outcome": "answered", "answer": {"label": "cards"}, "reason": ""}
+    assert faults.computed(reply) == done
+    assert (
+        faults.wrong({"label": "human"}, reply, {"a": Reply("a", 0.0, 1.0, 200, answered)}) == done
+    )
+    assert not faults.wrong({"label": "human"}, reply, {"a": reply})
 
 
 def test_the_provisional_bundle_is_one_that_a_server_checks(stage, tmp_path):

@@ -119,7 +119,7 @@ def talk(worker) -> Talk:
 
 @pytest.fixture(scope="module")
 def second_router(tiny_encoder, rows, tmp_path_factory) -> Served:
-    return router(tmp_path_factory.mktemp("second"), tiny_encoder, rows.sample(frac=1), seed=9)
+    return router(tmp_path_factory.mktemp("second"), tiny_encoder, rows, seed=9)
 
 
 def held(flat: dict) -> dict:
@@ -219,7 +219,7 @@ def test_two_releases_over_one_base_hold_it_once(served_router, second_router):
     before = first.answers(TEXTS)
     second = inference.Resident(second_router.folder, second_router.base, 1)
     alone = second.answers(TEXTS)
-    second.share([first])
+    second.settle([first])
     mine, other = (dict(one.task.models["candidate"].named_parameters()) for one in (first, second))
     twice = {name for name in mine if mine[name].data_ptr() != other[name].data_ptr()}
     assert twice == {name for name in mine if name.endswith("attention.self.query.weight")}
@@ -388,7 +388,7 @@ def test_what_waits_for_one_bundle_is_taken_together(waiting, taken):
     assert found == taken and not worker.waiting
 
 
-def test_a_confidence_that_is_no_number_is_no_answer(served_writer, monkeypatch):
+def test_a_confidence_that_is_no_number_is_no_answer(served_writer):
     """A model whose weights became NaN says nothing."""
     release = inference.Resident(served_writer.folder, served_writer.base, 1)
     with torch.no_grad():
@@ -402,11 +402,24 @@ def test_a_request_may_say_more_than_is_read():
     assert checked(b'{"op":"ping","id":1,"new":2}')["new"] == 2
 
 
+@pytest.mark.parametrize("kind", ["router", "writer"])
+def test_weights_that_change_on_the_disk_change_no_answer(kind, request, tmp_path):
+    """What was checked is held in memory of its own, and not mapped from the file."""
+    served = request.getfixturevalue(f"served_{kind}")
+    shutil.copytree(served.base, tmp_path, dirs_exist_ok=True)
+    release = inference.Resident(served.folder, tmp_path, 1)
+    release.settle([])
+    before = [one["raw"] for one in release.answers(TEXTS)]
+    with (tmp_path / "model.safetensors").open("r+b") as weights:
+        weights.write(bytes((tmp_path / "model.safetensors").stat().st_size))
+    assert [one["raw"] for one in release.answers(TEXTS)] == before
+
+
 def test_writers_share_too(tiny_causal, served_writer, tmp_path):
     """Of a generative model the tied embedding, the largest tensor, is there once."""
     other = writer(tmp_path, tiny_causal, seed=8)
     first, second = (inference.Resident(one.folder, one.base, 1) for one in (served_writer, other))
-    second.share([first])
+    second.settle([first])
     mine, its = (one.task.models["candidate"] for one in (first, second))
     assert mine.lm_head.weight.data_ptr() == its.lm_head.weight.data_ptr()
     assert mine.model.embed_tokens.weight.data_ptr() == its.model.embed_tokens.weight.data_ptr()

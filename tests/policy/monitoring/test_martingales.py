@@ -85,6 +85,18 @@ def test_exchangeable_values_are_hardly_ever_an_alarm_however_small_the_referenc
         assert clopper_pearson(found, TRIALS).low <= 0.05, name
 
 
+def test_a_shift_is_found_after_a_long_quiet_time_too():
+    """10,000 lines, then three fifths of a standard deviation."""
+    found = []
+    for seed in range(5):
+        draws = chance(seed)
+        martingale = Numbers(draws.normal(size=300).tolist(), seed)
+        assert first(martingale, draws.normal(size=10_000).tolist(), 100.0) is None
+        found.append(first(martingale, draws.normal(0.6, 1.0, 600).tolist(), 100.0))
+    assert None not in found
+    assert np.median(found) <= 150
+
+
 @pytest.mark.parametrize("moved", [
     lambda draws, n: draws.normal(1.0, 1.0, n),
     lambda draws, n: draws.normal(-1.0, 1.0, n),

@@ -38,6 +38,7 @@ from .. import base_source, bundle, capture
 from ..bundle import Candidate
 from ..environment import declared
 from ..facts import BASE
+from ..isolation import PACKAGE
 from ..project import Project
 from ..release import deployments
 from . import deploying, places
@@ -131,7 +132,7 @@ def _bytes(
         found = _unsealed(base.path, _stamp(base.path), tuple(store.public_keys))
         yield from (f"its base: {problem}" for problem in found)
     archive = candidate.folder / "inference/workbench.zip"
-    if _code(archive, _stamp(archive.parent)) != capture.package_digest():
+    if _code(archive, _stamp(archive.parent)) != _running(_stamp(PACKAGE)):
         yield ("another code validated it than is installed here: install the workbench that is "
                "in its inference/workbench.zip, or validate a candidate with this one")  # fmt: skip
     asked = candidate.folder / "operations.json"
@@ -145,7 +146,8 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 def _stamp(folder: Path) -> Stamp:
     """What tells that no file below was written since: names, sizes and times."""
-    held = sorted(path for path in folder.rglob("*") if path.is_file())
+    held = sorted(path for path in folder.rglob("*")
+                  if path.is_file() and "__pycache__" not in path.parts)  # fmt: skip
     return tuple((str(path), (s := path.stat()).st_mtime_ns, s.st_size) for path in held)
 
 
@@ -165,6 +167,12 @@ def _code(archive: Path, stamp: Stamp) -> str:
     with zipfile.ZipFile(archive) as held:
         files = {name.partition("/")[2]: held.read(name) for name in held.namelist()}
     return digest({name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+
+
+@lru_cache(4)
+def _running(stamp: Stamp) -> str:
+    """The digest of the code as it lies here now: a worker that is started anew runs that."""
+    return capture.package_digest.__wrapped__()
 
 
 class Authority:

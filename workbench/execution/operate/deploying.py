@@ -104,19 +104,16 @@ def _registered(
     """Digest of the registered release's record. GateNotPassed where there is none, or a gate
     does not pass now: evidence expires, and people revoke."""
     known = [r for r in register.releases(store, candidate.usecase) if r.bundle == candidate.digest]
-    if not known:
-        raise GateNotPassed("The release is not registered.", given=f"bundle {candidate.digest[:12]}",
-                            next_step="workbench release status")  # fmt: skip
-    one = Deployment(-1, clock.now(), candidate.usecase, environment, candidate.digest,
-                     known[-1].record, rules.START, "")  # fmt: skip
+    record = known[-1].record if known else ""
+    one = Deployment(-1, clock.now(), candidate.usecase, environment, candidate.digest, record,
+                     rules.START, "")  # fmt: skip
     if bad := list(faults(project, store, one, held)):
-        taken = held.taken_back.get(candidate.digest)
-        then = f"; it was taken back by ledger entry {taken}, only later approvals count" * bool(
-            taken
-        )
-        raise GateNotPassed("Gates of the release do not pass now.", given="; ".join(bad) + then,
+        what = "Gates of the release do not pass now." if known else "It may not serve."
+        if taken := held.taken_back.get(candidate.digest):
+            bad.append(f"it was taken back by ledger entry {taken}, only later approvals count")
+        raise GateNotPassed(what, where=f"bundle {candidate.digest[:12]}", given="; ".join(bad),
                             next_step="workbench release status")  # fmt: skip
-    return one.record
+    return record
 
 
 def _seal(

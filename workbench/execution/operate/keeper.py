@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..isolation import Sandbox
 from ..project import Project
 from ..release import register
 from . import authority, places, preprod
+from .client import Client
 from .service import Service
 
 RUN, INSIDE = "run", "run/state.json"
@@ -59,6 +61,10 @@ class Inside(Service):
         name, *words = self.sandbox.command(bare, self.folder, self._channel)
         return [shutil.which(name) or name, *words]  # whoever starts it looks into no PATH
 
+    def client(self, token: str | None = None) -> Client:
+        self.tell()
+        return super().client(token)
+
     def tell(self) -> None:
         """Write the server's word on its processes into `state.json`, in the host's numbers."""
         with suppress(InputError, OSError):
@@ -80,7 +86,8 @@ def sandbox(folder: Path, readable: Sequence[Path]) -> Sandbox:
     for path in written:
         path.mkdir(exist_ok=True)
     return Sandbox("namespace", written[0], (folder, *readable), writable=tuple(written[1:]),
-                   hidden=tuple(folder / name for name in hidden), hostname=preprod.ENVIRONMENT)  # fmt: skip
+                   hidden=tuple(folder / name for name in hidden),
+                   hostname=preprod.ENVIRONMENT)  # fmt: skip
 
 
 def _outside(top: int, inside: int | None) -> int | None:
@@ -94,22 +101,30 @@ def _outside(top: int, inside: int | None) -> int | None:
     return None
 
 
-def keep(root: Path) -> str:
-    """Serve until the end of the place's life, or until told; why it ended."""
+def keep(root: Path) -> None:
+    """Serve until the end of the place's life, or until told. It begins when the place answers."""
     project, stop = Project.load(root), threading.Event()
     store = project.store("governed", create=False)
     folder = places.served(project, preprod.ENVIRONMENT)
-    facts, why = places.read(folder / preprod.FACTS), "its time is over"
+    asked, why = places.read(folder / preprod.FACTS), "its time is over"
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    ends = clock.parse(facts["expires"])
-    with isolation.channel() as channel, Inside(project, store, facts, channel) as server:
+    with isolation.channel() as channel, Inside(project, store, asked, channel) as server:
+        server.ready()
+        own, begins = Store.create(folder / preprod.OWN_STORE, "governed"), clock.parse(clock.now())
+        ends = begins + timedelta(seconds=asked["seconds"])
+        facts = asked | {
+            "store": own.id,
+            "started": clock.text(begins),
+            "expires": clock.text(ends),
+        }
+        own.ledger.append(preprod.KIND, {"act": "up"} | facts)
+        places.write(folder / preprod.FACTS, facts)
         while clock.parse(clock.now()) < ends:
             if stop.wait(preprod.LOOK_S):
                 why = "it was taken down"
                 break
             server.tell()
-    Store.open(folder / preprod.OWN_STORE).ledger.append(preprod.KIND, {"act": "down", "why": why})
-    return why
+    own.ledger.append(preprod.KIND, {"act": "down", "why": why})
 
 
 if __name__ == "__main__":

@@ -199,13 +199,14 @@ class Monitor:
 
     def status(self) -> str:
         """In a line: what serves, how much of it was seen, and what is an alarm."""
-        rows, said = self.report(), []
+        said = []
         for entry, arm in self.serving.items():
-            own = [row for row in rows if row["entry"] == entry]
-            alarms = [row["signal"] for row in own if row["state"] == "alarm"]
-            lines = max(row["lines"] for row in own)
-            said.append(f"{arm} {own[0]['bundle'][:12]}: {lines} lines, "
-                        f"{', '.join(alarms) or 'quiet'}")  # fmt: skip
+            watch = self.streams[entry].watch
+            alarms = ", ".join(one.signal for one in watch.alarms) or "quiet"
+            lines = max(one.lines for one in watch.signals)
+            said.append(
+                f"{arm} {self.streams[entry].deployment.bundle[:12]}: {lines} lines, {alarms}"
+            )
         return "; ".join(said) or "nothing serves"
 
 

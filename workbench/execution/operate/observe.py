@@ -32,7 +32,7 @@ from ...policy.serving import NAMESPACE
 from ...record import clock, person
 from ...record.digest import canonical, digest, file_digest, tree
 from .. import capture
-from ..isolation import ETC, SYSTEM, Sandbox
+from ..isolation import CHANNEL_PREFIX, ETC, SYSTEM, Sandbox
 from ..project import Project
 from . import places
 
@@ -43,6 +43,7 @@ WATCHED = ("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "ATEN_*", "ONEDNN_
            "TRANSFORMERS_*", "TOKENIZERS_*", "PYTHON*", "LD_*", "LANG", "LC_*", "TZ", "SSL_*",
            "*_PROXY", "*_proxy", "*_CA_BUNDLE", "WORKBENCH_*")  # fmt: skip
 """Variables that can change an answer, or the way that one goes."""
+CHANNEL = re.compile(rf"^/tmp/{CHANNEL_PREFIX}\w+$")
 NUMERIC = re.compile(
     r"lib(torch|c10|scipy_openblas|openblas|mkl|gomp|iomp|omp|blas|lapack|dnnl|cu(da|blas|dnn))"
 )
@@ -95,6 +96,9 @@ def server(folder: Path, environment: str, *, expires: End | None = None) -> Env
     facts["variables"] = None if None in both else {**both[0], **both[1]}  # what computes counts
     granted = (_read(lambda: places.read(folder / places.LEASE)) or {}).get("statement", {})
     grant = granted.get("stable") or {}
+    if grant and facts["mounts"]:
+        labels = [(grant["base"], "$BASE"), (grant["folder"], "$BUNDLE")]
+        facts["mounts"] = capture.labelled(facts["mounts"], labels)
     held = {
         "model": _read(lambda: model_digest(Path(grant["base"]))),
         "policy": _read(lambda: file_digest(Path(grant["folder"], "criteria.json"))),
@@ -270,6 +274,7 @@ def _mounts(text: str) -> list[dict[str, Any]]:
         before, _, after = line.partition(" - ")
         place, options = before.split()[4:6]
         place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), place)
+        place = CHANNEL.sub("$CHANNEL", place)
         system = place in known or place.startswith(("/dev/", "/proc/", "/sys/"))
         if after.split()[0] not in VIRTUAL and not system and place != "/dev":
             found[place] = "ro" in options.split(",")

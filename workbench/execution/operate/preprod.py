@@ -26,7 +26,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,13 @@ from ..project import Project, load_yaml
 from ..release import register
 from ..release.register import Release
 from . import authority, observe, places
-from .client import Client
 
 ENVIRONMENT, KIND, FACTS, OWN_STORE = "preproduction", "preproduction", "place.json", "store"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_S = 7 * UNITS["d"]
 PARITY = "environments/parity.yaml"
 LOG = "keeper.log"
-LOOK_S, END_S, READY_S = 0.2, 15.0, 120.0
+LOOK_S, END_S, READY_S, SAID = 0.2, 15.0, 150.0, 1000
 """Seconds until the server must be ready; a large base takes its time to load."""
 
 
@@ -99,7 +97,7 @@ class Place:
         return judge(declared, found, found, known, clock.parse(clock.now()))
 
     def rehearsed(self, about: dict[str, Any]) -> dict[str, Any]:
-        """Enter a rehearsal into the place's own ledger; its facts and the head that then stands."""
+        """Enter a rehearsal into the place's own ledger; its facts, and the head after it."""
         ledger = Store.open(self.folder / OWN_STORE).ledger
         ledger.append(KIND, {"act": "rehearsed"} | about)
         head = ledger.head()
@@ -127,14 +125,16 @@ def up(
                          next_step="workbench preprod status, or down")  # fmt: skip
     try:
         _clear(folder)
-        own = _made(places.prepare(folder), release, seconds, worker)
+        asked = {"bundle": release.bundle, "entry": release.entry, "worker": list(worker)}
+        asked["server_key"] = person.public_line(places.prepare(folder) / places.SERVER_KEY)
+        places.write(folder / FACTS, asked | {"seconds": seconds})
         keeper = _start(project, folder, lock)
         try:
-            _await(keeper, folder)
-            found = Place(project, folder, own)
+            found = Place(project, folder, _begun(keeper, folder))
             found.observe()
         except BaseException:
-            _end(keeper)
+            keeper.kill()  # what it keeps dies with it
+            keeper.wait()
             raise
     finally:
         os.close(lock)
@@ -154,10 +154,11 @@ def status(project: Project) -> dict[str, Any]:
     """`up`, and of a place that is or was: its facts and the seconds that are left."""
     folder = places.served(project, ENVIRONMENT)
     facts = places.read(folder / FACTS) if (folder / FACTS).exists() else {}
-    left = (
-        (clock.parse(facts["expires"]) - clock.parse(clock.now())).total_seconds() if facts else 0
-    )
-    return {"up": left > 0 and _kept(folder), "left_s": max(0.0, left)} | facts
+    now, lock = clock.now(), _hold(folder)
+    if lock is not None:
+        os.close(lock)
+    left = (clock.parse(facts.get("expires", now)) - clock.parse(now)).total_seconds()
+    return {"up": left > 0 and lock is None, "left_s": max(0.0, left)} | facts
 
 
 def down(project: Project) -> dict[str, Any]:
@@ -202,17 +203,6 @@ def serving(release: Release) -> State:
                                    release.bundle, release.record, START, ""))  # fmt: skip
 
 
-def _made(folder: Path, release: Release, seconds: int, worker: Sequence[str]) -> dict[str, Any]:
-    """A store with a key of its own, and the facts of the place."""
-    own, now = Store.create(folder / OWN_STORE, "governed"), clock.now()
-    ends = clock.text(clock.parse(now) + timedelta(seconds=seconds))
-    facts = {"bundle": release.bundle, "entry": release.entry, "store": own.id, "started": now,
-             "expires": ends, "server_key": person.public_line(folder / places.SERVER_KEY)}  # fmt: skip
-    own.ledger.append(KIND, {"act": "up"} | facts)
-    places.write(folder / FACTS, facts | {"worker": list(worker)})
-    return places.read(folder / FACTS)
-
-
 def _clear(folder: Path) -> None:
     """Remove a place that nobody keeps any more, and the key that sealed for it."""
     with suppress(WorkbenchError):
@@ -235,13 +225,6 @@ def _hold(folder: Path) -> int | None:
     return handle
 
 
-def _kept(folder: Path) -> bool:
-    lock = _hold(folder)
-    if lock is not None:
-        os.close(lock)
-    return lock is None
-
-
 def _start(project: Project, folder: Path, lock: int) -> subprocess.Popen:
     """The keeper, which takes over the lock and outlives us."""
     paths = [str(isolation.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
@@ -249,29 +232,19 @@ def _start(project: Project, folder: Path, lock: int) -> subprocess.Popen:
     with (folder / LOG).open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.keeper", str(project.root)], env=env,
-            start_new_session=True, pass_fds=[lock], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, pass_fds=[lock], stdin=subprocess.DEVNULL, stdout=log,
+            stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 
-def _await(keeper: subprocess.Popen, folder: Path) -> None:
-    end, said = time.monotonic() + READY_S, "nothing"
-    while time.monotonic() < end and keeper.poll() is None:
-        with suppress(WorkbenchError, KeyError):
-            with Client(uds=places.read(folder / places.STATE)["uds"]) as client:
-                if (told := client.ready())["status"] == 200:
-                    return
-                said = str(told.get("why", told))
+def _begun(keeper: subprocess.Popen, folder: Path) -> dict[str, Any]:
+    """The facts of the place, once its keeper has written how long it lives."""
+    end = time.monotonic() + READY_S
+    while "expires" not in (facts := places.read(folder / FACTS)):
+        if keeper.poll() is not None or time.monotonic() > end:
+            logs = [folder / name for name in (LOG, "gateway.log") if (folder / name).exists()]
+            last = [path.read_text(errors="replace")[-SAID:] for path in logs]
+            raise RunError("The pre-production environment did not get ready.", where=folder,
+                           given=" ".join(" ".join(last).split()))  # fmt: skip
         time.sleep(LOOK_S)
-    logs = [folder / name for name in (LOG, "gateway.log") if (folder / name).exists()]
-    last = [line for path in logs for line in path.read_text(errors="replace").splitlines()[-1:]]
-    raise RunError("The pre-production environment did not get ready.", where=folder,
-                   given="; ".join([said, *last]))  # fmt: skip
-
-
-def _end(keeper: subprocess.Popen) -> None:
-    keeper.terminate()
-    try:
-        keeper.wait(END_S)
-    except subprocess.TimeoutExpired:
-        keeper.kill()
-        keeper.wait()
+    return facts

@@ -1,4 +1,4 @@
-"""`workbench preprod rehearse`: everything that validation asked, asked again of what really serves.
+"""`workbench preprod rehearse`: all that validation asked, asked again of what really serves.
 
 What comes back is held against the sealed answers case by case, the log of decisions against its
 chain and against what was asked, and the environment against its declaration. All of it is sealed
@@ -120,7 +120,7 @@ class Sealed:
         asked = record.statement.parameters if record else {}
         if form and asked.get("reply_tokens") == served.serving.reply_tokens:
             fields.append(form["free"])
-        cases = [Case(row["case_id"], "scenarios", row["text"], {name: row[name] for name in fields})
+        cases = [Case(row["case_id"], "scenarios", row["text"], {n: row[n] for n in fields})
                  for row in own]  # fmt: skip
         return cases, {row["case_id"]: row["verdict"] == "pass" for row in own}
 

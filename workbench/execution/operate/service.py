@@ -32,6 +32,7 @@ from .authority import Authority
 from .client import Client
 
 GATEWAY = [sys.executable, "-m", "workbench.methods.operate.gateway"]
+SOCKET, LONGEST = "worker.sock", 107
 LOOK_S, PATIENCE_S, READY_S = 0.1, 5.0, 120.0
 Command = list[str]
 
@@ -57,6 +58,10 @@ class Service:
             )  # fmt: skip
         self.project, self.store, self.environment = project, store, environment
         self.folder = places.prepare(places.served(project, environment))
+        for path in (self.folder / SOCKET, uds or ""):
+            if len(os.fsencode(path)) > LONGEST:
+                raise InputError("The path of a socket is too long.", where=path,
+                                 expected=f"{LONGEST} bytes at most (unix(7))")  # fmt: skip
         self._listen = {"uds": str(uds)} if uds else {"host": host, "port": port or 0}
         self._worker, self._wrap, self._observed = worker, wrap, observed
         self._command = [*gateway, str(self.folder / places.SPEC)]
@@ -130,7 +135,7 @@ class Service:
             "tokens": str(folder / places.TOKENS), "digest_key": str(folder / places.DIGEST_KEY),
             "decisions": str(folder / places.DECISIONS), "state": str(folder / places.STATE),
             "operations": self.project.operations.plain(),
-            "worker": {"socket": str(folder / "worker.sock"), "command": self._worker},
+            "worker": {"socket": str(folder / SOCKET), "command": self._worker},
         }  # fmt: skip
 
     def _keep(self) -> None:

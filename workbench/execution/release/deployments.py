@@ -100,7 +100,7 @@ def deploy(
     else:
         from ..operate import deploying
 
-        _refuse(store, by, action)
+        _theirs(store, by, action)  # before a notebook runs for nothing
         said |= deploying.shown(project, store, candidate, environment, held, said | {"by": by})
     return _enter(store, candidate.usecase, environment, said, by, sign_with)
 
@@ -133,27 +133,19 @@ def take_back(
 def _enter(
     store: Store, usecase: str, environment: str, said: dict[str, Any], by: str, sign_with: Path
 ) -> Deployment:
-    ring = store.keyring()
+    _theirs(store, by, said["action"])
     said = {"kind": KIND, "usecase": usecase, "environment": environment, "by": by,
             "time": clock.now()} | said  # fmt: skip
-    envelope = person.sign_as(by, said, NAMESPACE, sign_with, ring)
-    roles = ring.find(envelope["public_key"])[0].roles
-    if not rules.may(roles, said["action"]):
-        raise _not_theirs(by, said["action"], roles)
+    envelope = person.sign_as(by, said, NAMESPACE, sign_with, store.keyring())
     return _deployment(store.ledger.append(KIND, {"envelope": envelope}))
 
 
-def _refuse(store: Store, by: str, action: str) -> None:
-    """Before a notebook runs for nothing: InputError for one whose roles don't allow it."""
+def _theirs(store: Store, by: str, action: str) -> None:
+    """InputError for one whose roles don't allow it; that it is they who sign is asked later."""
     roles = next((one.roles for one in store.keyring().persons if one.name == by), ())
     if not rules.may(roles, action):
-        raise _not_theirs(by, action, roles)
-
-
-def _not_theirs(by: str, action: str, roles: Iterable[str]) -> InputError:
-    expected = " or ".join(sorted(rules.ROLES))
-    return InputError(f"{by} does not {action} releases.", expected=expected,
-                      given=", ".join(roles) or "nobody in the keyring")  # fmt: skip
+        raise InputError(f"{by} does not {action} releases.", given=", ".join(roles) or "nobody",
+                         expected=" or ".join(sorted(rules.ROLES)))  # fmt: skip
 
 
 def told(held: State) -> str:

@@ -153,7 +153,8 @@ def _way(store: Store, signed: Signed, versions: Versions, one: Deployment) -> d
     if entry is None or entry.body["bundle"] != one.bundle:
         what = "What was deployed is not a registered release."
         raise IntegrityError(what, where=f"ledger entry {one.entry}", given=one.bundle)
-    found, missing = ancestry(store, signed, {one.record, entry.body["candidate"]})
+    wanted = {one.record, entry.body["candidate"], *([one.sealed] if one.sealed else ())}
+    found, missing = ancestry(store, signed, wanted)
     candidate, ended = found.get(entry.body["candidate"]), signed.of("revocation")
     signatures = [Entry.parse(signed.lines[place]) for place in entry.body["approvals"]]
     person.check_together(held.body["envelope"] for held in signatures)

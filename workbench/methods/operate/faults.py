@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from ...policy.figures.operations import BY_RULE
 from .load import Reply, body, send
 from .trial import Trial
 
@@ -37,10 +38,15 @@ Known = Mapping[str, Reply]
 Put = Callable[[Trial], AbstractContextManager[object]]
 
 
+def computed(reply: Reply) -> bool:
+    """Did the model answer, also where a rule then kept its answer back?"""
+    return reply.outcome in MODEL or str(reply.body.get("reason")).startswith(BY_RULE)
+
+
 def wrong(fallback: Mapping[str, str] | None, reply: Reply, known: Known) -> bool:
-    """An answer of the model that is another than before, or a fallback that nobody declared."""
-    if reply.outcome in MODEL:
-        return reply.name not in known or reply.answer != known[reply.name].answer
+    """What the model said is other than before, or a fallback is one that nobody declared."""
+    if computed(reply):
+        return reply.name not in known or not as_before(reply, known)
     return reply.answer not in ({}, fallback)
 
 
@@ -136,15 +142,15 @@ def _oversized(trial: Trial) -> list[bytes]:
 FAULTS = (
     Fault("corrupt request", "refused (4xx)", _refused, bodies=lambda trial: BROKEN),
     Fault("oversized request", "refused (4xx)", _refused, bodies=_oversized),
-    Fault("slow clients", "all others are answered", lambda r: r.status == 200, slow_clients),
+    Fault("slow clients", "all others are answered by the model", computed, slow_clients),
     Fault("worker hangs", "no answer of the model, in time; it is started anew",
-          lambda r: r.outcome not in MODEL, hanging, lifted=False),
+          lambda r: not computed(r), hanging, lifted=False),
     Fault("worker killed", "right answer or fallback; it is started anew",
           lambda r: r.status in (200, 503), killed, lifted=False),
     Fault("no memory", "right answer or fallback", lambda r: r.status in (200, 503), no_memory),
     Fault("full log disk", "no answer at all (503)", lambda r: r.status == 503 and not r.answer,
           full_disk),
-    Fault("lease withdrawn", "no answer of the model", lambda r: r.outcome not in MODEL, withdrawn),
+    Fault("lease withdrawn", "no answer of the model", lambda r: not computed(r), withdrawn),
 )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from . import spec
 from .answering import Gateway
 from .routes import HEAD, app
 
-END_S = 5
+END_S, IDLE_S = 5, 75
+"""Seconds for requests under way at the end; between two requests of one connection."""
 
 
 class Patient(H11Protocol):
@@ -33,24 +34,20 @@ class Patient(H11Protocol):
     seconds = 10.0
     _alarm: asyncio.TimerHandle | None = None
 
-    def _wait(self) -> None:
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and not self._alarm:
-            self._alarm = self.loop.call_later(self.seconds, self.transport.abort)
-        elif not idle and self._alarm:
-            self._alarm = self._alarm.cancel()
-
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._wait()
 
-    def handle_events(self) -> None:
-        super().handle_events()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
         self._wait()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._wait()
+    def _wait(self) -> None:
+        due = self.cycle is None or self.cycle.response_complete
+        if due and not self._alarm:
+            self._alarm = self.loop.call_later(self.seconds, self.transport.abort)
+        elif not due and self._alarm:
+            self._alarm = self._alarm.cancel()
 
 
 class Server(uvicorn.Server):
@@ -87,6 +84,7 @@ async def serve(told: spec.Spec) -> None:
         app(gateway), http=patient, ws="none", lifespan="off", log_level="critical",
         access_log=False, server_header=False, proxy_headers=False,
         h11_max_incomplete_event_size=HEAD, timeout_graceful_shutdown=END_S,
+        timeout_keep_alive=IDLE_S,
         limit_concurrency=4 * gateway.settings.waiting + 64,
     ))  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -45,10 +45,16 @@ class Resident:
         """Kind, and names of what it answers."""
         return {"kind": self.kind, "fields": [name for name, *_ in self.columns]}
 
-    def share(self, others: Iterable[Resident]) -> None:
-        """Hold the tensors of the others wherever they are equal."""
-        for other in others:
-            share(other.task.models[CANDIDATE], self.task.models[CANDIDATE])
+    def settle(self, others: Iterable[Resident]) -> None:
+        """Hold the tensors of the others wherever they are equal, and all else in memory of its own:
+        mapped from the file that was checked, it would change when somebody writes to that."""
+        model, theirs = self.task.models[CANDIDATE], [one.task.models[CANDIDATE] for one in others]
+        for other in theirs:
+            share(other, model)
+        held = {tensor.data_ptr() for other in theirs for tensor in other.parameters()}
+        for tensor in model.parameters():
+            if tensor.data_ptr() not in held:
+                tensor.data = tensor.data.clone()
 
     @torch.no_grad()
     def answers(self, texts: Sequence[str], reply_tokens: int | None = None) -> list[dict]:

@@ -13,16 +13,16 @@ from ...errors import RunError
 from ...policy import figures
 from ...policy.operations import Operations
 from ..stage import Stage, readable, sealed
-from .faults import FAULTS, MODEL, Known, told, undergo, wrong
+from .faults import FAULTS, MODEL, Known, computed, told, undergo, wrong
 from .load import Reply, at_rate, send
-from .trial import Trial, lay_out, running
+from .trial import GATEWAY, Trial, lay_out, running
 
 REQUESTS, BROKEN, STATED = "requests.parquet", "faults.parquet", "stated.json"
 FIRST, STEADY = "first", "steady"
 QUANTILES = (0.5, 0.95, 0.99)
 LEVEL = 0.9
 """Of the two-sided intervals: each end is then a 95 % bound of its own."""
-ANSWERED = 4  # texts that are asked under each fault
+ASKED = 4  # texts that are asked under each fault
 
 
 @sealed(REQUESTS, leaves=[BROKEN, STATED], figures=["worker_mib_before", "worker_mib_after"])
@@ -30,14 +30,12 @@ def measure(stage: Stage, *, seconds: int, timeout_s: float, texts: int) -> pd.D
     """One row a request, in the order of its phase: the first answers, the load, each fault.
 
     No row holds a text. `seconds` and `timeout_s` come in place of what operations.yaml states
-    where they are not 0. RunError where the model answers none of the first texts.
+    where they are not 0. RunError where the model is silent though nothing is broken.
     """
     rules, base = stated(stage, seconds, timeout_s), stage.input("base").resolve()
     asked = list(stage.read_table("dev")[stage.read_json("facts")["text"]].head(texts))
-    rate, requests = (
-        rules.load.requests_per_s,
-        round(rules.load.requests_per_s * rules.load.seconds),
-    )
+    rate = rules.load.requests_per_s
+    requests = round(rate * rules.load.seconds)
     with TemporaryDirectory() as folder:
         bundle = lay_out(stage, rules, Path(folder))
         with running(bundle, base, rules) as trial:
@@ -48,7 +46,7 @@ def measure(stage: Stage, *, seconds: int, timeout_s: float, texts: int) -> pd.D
             phases[STEADY] = at_rate(trial.server, asked, requests_per_s=rate, requests=requests)
             stage.figure("worker_mib_after", _mib(trial))
             for fault in FAULTS:
-                phases[fault.name], seen = undergo(trial, fault, _answered(known), known)
+                phases[fault.name], seen = undergo(trial, fault, _asked(known), known)
                 print(f"{fault.name}: {seen['observed']}")
                 lines.append(seen)
             log = trial.logged()
@@ -60,6 +58,7 @@ def measure(stage: Stage, *, seconds: int, timeout_s: float, texts: int) -> pd.D
 
 
 def stated(stage: Stage, seconds: int, timeout_s: float) -> Operations:
+    """operations.yaml as the intake froze it, with another duration and time-out where not 0."""
     held = Operations.parse(stage.read_json("operations"), where="10_intake/operations.json")
     load = held.load.model_copy(update={"seconds": seconds} if seconds else {})
     serving = held.serving.model_copy(update={"timeout_s": timeout_s} if timeout_s else {})
@@ -67,16 +66,17 @@ def stated(stage: Stage, seconds: int, timeout_s: float) -> Operations:
 
 
 def _first(trial: Trial, texts: Sequence[str]) -> Known:
-    """Each text's answer while nothing is broken, asked one after the other."""
+    """What each text comes to while nothing is broken, asked one after the other."""
     found = {text: send(trial.server, [text])[0] for text in dict.fromkeys(texts)}
-    if not _answered(found):
-        given = ", ".join(sorted({told(one) for one in found.values()}))
-        raise RunError("The model answers none of the texts.", where=trial.folder, given=given)
+    if odd := {told(one) for one in found.values() if not computed(one)}:
+        raise RunError("The model does not answer, though nothing is broken.", where=GATEWAY,
+                       given=", ".join(sorted(odd)))  # fmt: skip
     return found
 
 
-def _answered(known: Known) -> list[str]:
-    return [text for text, one in known.items() if one.outcome in MODEL][:ANSWERED]
+def _asked(known: Known) -> list[str]:
+    """What is asked while something is broken: texts with an answer before those without."""
+    return sorted(known, key=lambda text: known[text].outcome not in MODEL)[:ASKED]
 
 
 def _mib(trial: Trial) -> float:
@@ -84,7 +84,7 @@ def _mib(trial: Trial) -> float:
 
 
 def row(phase: str, one: Reply, is_wrong: bool, log: Mapping[str, Any]) -> dict[str, Any]:
-    """`logged`: it has no answer, or the log says the same of it."""
+    """A reply as the table has it; `logged`: it has no answer, or the log says the same of it."""
     line = log.get(str(one.body.get("decision")), {})
     there = (line.get("outcome"), line.get("status")) == (one.outcome, one.status)
     if one.outcome in MODEL:  # the log holds the closed fields of an answer

@@ -117,7 +117,8 @@ class Trial:
     @property
     def worker(self) -> psutil.Process:
         """The worker that is there now; another one after it was started anew."""
-        return psutil.Process(json.loads((self.folder / "state.json").read_bytes())["worker"])
+        state = json.loads((self.folder / "state.json").read_bytes())
+        return psutil.Process(int(state["worker"]))  # None would be this very process
 
     def logged(self) -> dict[str, dict[str, Any]]:
         """Name of the decision -> its line in the log; a torn line is none."""

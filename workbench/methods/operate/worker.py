@@ -137,7 +137,7 @@ class Worker:
         [one] = asked
         if one["bundle"] not in self.held:
             release = Resident(Path(one["folder"]), Path(one["base"]), self.threads)
-            release.share(self.held.values())
+            release.settle(self.held.values())
             self.held[one["bundle"]] = release
         return [{"ok": True} | self.held[one["bundle"]].facts]
 

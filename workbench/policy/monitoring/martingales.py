@@ -5,7 +5,7 @@ fair odds. While that is true, the chance that it ever reaches 1/a is at most a 
 watching all day costs nothing.
 
 When to bet. Who bets on every line from the first has lost nearly all after 10,000 quiet ones, and
-finds a change late or never. So half of the cash is staked only when the lines just seen look bad
+finds a change late or never. So a part of the cash is staked only when the lines just seen look bad
 (Page's CUSUM, Biometrika 1954, above `ENTER`), and what is left of it is taken back when they look
 well again. What is staked on a line depends on the lines before it alone, so the capital stays a
 martingale. An e-detector (Shin, Ramdas and Rinaldo 2023) or Shiryaev and Roberts' sum is faster
@@ -20,7 +20,9 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-ENTER, STAKE = 2.0, 0.5
+ENTER, STAKE = (2.0, 5.0), (0.5, 0.25)
+"""Of shares, and of ranks: those of unchanged traffic are even, so that every bet on them loses, and
+it must be rare that one is made."""
 RISES = {0.10: 0.75, 0.03: 0.25}
 """Rise above the share that is borne, for which a bet is best -> part of the capital on it."""
 SHIFTS = (1.5, -1.5)
@@ -33,8 +35,9 @@ SLACK = math.sqrt(math.log(2 / 0.001) / (2 * FULL))
 class Capital:
     """Of one bettor; `see` takes the factor by which a whole stake on this line grows or falls."""
 
-    def __init__(self, part: float) -> None:
+    def __init__(self, part: float, enter: float, stake: float) -> None:
         self.cash, self.staked, self.score = part, 0.0, 0.0
+        self.enter, self.stake = enter, stake
 
     def see(self, factor: float) -> float:
         """What it has after a line."""
@@ -42,8 +45,8 @@ class Capital:
         self.score = max(0.0, self.score + math.log(factor))
         if self.staked and not self.score:
             self.cash, self.staked = self.cash + self.staked, 0.0
-        elif not self.staked and self.score > ENTER:
-            self.staked = STAKE * self.cash
+        elif not self.staked and self.score > self.enter:
+            self.staked = self.stake * self.cash
             self.cash -= self.staked
         return self.cash + self.staked
 
@@ -61,7 +64,7 @@ class Rate:
         share = min(max(at_most, 1e-6), 1 - 1e-6)
         bets = [min(rise, (1 - share) / 2) / (share * (1 - share)) for rise in RISES]
         self._factors = [(1 - bet * share, 1 + bet * (1 - share)) for bet in bets]
-        self._bettors = [Capital(part) for part in RISES.values()]
+        self._bettors = [Capital(part, ENTER[0], STAKE[0]) for part in RISES.values()]
 
     def see(self, failed: bool) -> float:
         """The evidence after a line."""
@@ -75,7 +78,8 @@ class _Ranks:
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._bettors = [Capital(1 / (2 * len(SHIFTS))) for _ in range(2 * len(SHIFTS))]
+        n = 2 * len(SHIFTS)
+        self._bettors = [Capital(1 / n, ENTER[1], STAKE[1]) for _ in range(n)]
 
     def bet(self, above: int, equal: int, n: int) -> float:
         """Of a line with `above` of n values above its own, and `equal` with itself as it."""

@@ -98,8 +98,8 @@ class Watched:
         raise NotImplementedError
 
     def far(self) -> bool:
-        """What an alarm asks besides evidence."""
-        raise NotImplementedError
+        """What an alarm asks besides evidence: of a share nothing."""
+        return True
 
     def value(self) -> float:
         """Of the last window."""
@@ -131,9 +131,6 @@ class Share(Watched):
             self.kind == "sentinel" or self.signal.watch == "guard"
         ) and "unscored" in line["verdicts"].values()
         return self._martingale.see(value and line["sentinel"] not in self.known)
-
-    def far(self) -> bool:
-        return True
 
     def value(self) -> float:
         return sum(self.window) / max(1, len(self.window))
