@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from demo_operation import PLACE, Operation, declare, retrain
+from demo_operation import PLACE, Operation, retrain
 from rich.rule import Rule
 
 from workbench.errors import GateNotPassed, IntegrityError, WorkbenchError
@@ -78,7 +78,6 @@ def make(name: str, shuffle: str | None) -> Path:
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
         scaffold.new(place, name)
-        declare(place)
         if shuffle:
             shuffle_column(place, shuffle)
     return place

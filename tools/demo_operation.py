@@ -57,12 +57,15 @@ EXPECTED = {"label": "card_lost_or_stolen"}
 """Ways to say that a card is gone, as nobody wrote them into the data, and what must be answered."""
 
 
-def declare(place: Path) -> None:
-    """Declare where it is rehearsed and where it serves, as this machine is."""
-    for name in ("preproduction", PLACE):
-        project = Project.load(place)
-        if environment.declared(project, name) is None:
-            environment.declare(project, name, observe.planned(project, name))
+def declare(place: Path, name: str) -> Project:
+    """Declare an environment as the server is that runs there, or would be, and commit it."""
+    project = Project.load(place)
+    if environment.declared(project, name) is None:
+        environment.declare(project, name, observe.planned(project, name))
+        git = ["git", "-C", str(place)]
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-qm", f"The environment {name}"], check=True)
+    return Project.load(place)
 
 
 class Traffic(threading.Thread):
@@ -117,7 +120,7 @@ class Operation:
 
     def __init__(self, place: Path, store: Store, persons: dict[str, tuple[str, Path]]) -> None:
         self.place, self.store, self.persons = place, store, persons
-        self.project, self.open = Project.load(place), ExitStack()
+        self.project, self.open = declare(place, PLACE), ExitStack()
         self.log = place.parent / f"{place.name}-operation.log"
 
     def state(self) -> Any:
@@ -127,6 +130,7 @@ class Operation:
         """Serve it where nothing hangs on it, ask all that validation asked, compare."""
         preprod.up(self.project, self.store, 1800, bundle)
         try:
+            self.project = declare(self.place, "preproduction")
             record = rehearsal.rehearse(self.project, self.store, None, lambda line: None)
         finally:
             preprod.down(self.project)

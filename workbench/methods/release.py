@@ -89,7 +89,7 @@ def gates(stage: Stage) -> pd.DataFrame:
 
 def without_one(stage: Stage) -> pd.DataFrame:
     """The same judge, once for each signature that counts, without it: never a release."""
-    held, rows = evidence(stage), []
+    held, rows = release.fresh(evidence(stage)), []
     for gone in [one for one, why in release.weighed(held) if not why]:
         left = replace(held, approvals=[one for one in held.approvals if one != gone])
         verdict = next(one for one in release.judge(left) if one.criterion == "approvals")
