@@ -48,7 +48,8 @@ def test_a_use_cases_own_notebook_replaces_a_shipped_one_of_its_file_name(lab):
     project = Project.load(lab.usecase)
     found = {one.name: one.notebook for one in stages_for(lab.usecase, project.usecase)}
     assert list(found) == ["05_inspection", "10_intake", "20_dataset", "30_adapt", "40_functional",
-                           "50_candidate", "55_release"]  # fmt: skip
+                           "50_candidate", "55_release", "60_preproduction", "70_deploy",
+                           "80_monitor"]  # fmt: skip
     assert found["20_dataset"].is_relative_to(lab.usecase)
     lab.shipped("20_dataset")
     found = {one.name: one.notebook for one in stages_for(lab.usecase, project.usecase)}

@@ -136,7 +136,7 @@ def test_a_zone_that_nobody_knows_is_refused():
 
 def line(**said):
     return {"kind": "traffic", "arm": "canary", "entry": 1, "time": NOON, "outcome": "answered",
-            "status": 200, "latency_ms": 1.0, "abstained": False} | said  # fmt: skip
+            "reason": "", "status": 200, "latency_ms": 1.0, "abstained": False} | said  # fmt: skip
 
 
 CANARY = rules.state(entries(("start", "a"), ("canary", "b")))

@@ -26,7 +26,7 @@ START, CANARY, PROMOTE = FORWARD = ("start", "canary", "promote")
 STOP, HALT, ROLL_BACK = BACK = ("stop", "halt", "roll_back")
 ROLES, AUTOMATION = {"operator", "use_case_owner"}, "automation"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-COLUMNS = ("arm", "outcome", "status", "latency_ms", "abstained")
+COLUMNS = ("arm", "outcome", "reason", "status", "latency_ms", "abstained")
 """Of `served.parquet`, as the decision log names them."""
 ANSWERED = ("answered", "escalated")
 HARM = {

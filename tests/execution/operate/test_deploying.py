@@ -87,7 +87,7 @@ class Guarded:
         for number, outcome in enumerate(outcomes):
             said = {"number": number, "previous": previous, "time": clock.now(), "arm": "canary",
                     "entry": entry, "kind": "traffic", "outcome": outcome, "status": 200,
-                    "latency_ms": 5.0, "abstained": False, "shape": SHAPE}  # fmt: skip
+                    "latency_ms": 5.0, "abstained": False, "reason": "", "shape": SHAPE}  # fmt: skip
             lines.append(canonical(said))
             previous = head(lines[-1])
         path = self.folder / places.DECISIONS / "000000.jsonl"
