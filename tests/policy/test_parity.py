@@ -293,9 +293,15 @@ def test_the_shape_of_texts_is_counted_from_what_the_log_says_of_each():
     assert (found.texts, found.chars) == (21, {"p05": 1, "p50": 10, "p95": 19})
     assert found.language == {"en": 20 / 21, "unknown": 1 / 21}
     assert (found.ascii, found.missing) == (20 / 21, 1 / 21)
-    assert found.columns == {"chars": "int", "words": "int", "language": "str", "ascii": "float",
-                             "missing": "int"}  # fmt: skip
+    assert found.columns == {"chars": "number", "words": "number", "language": "str",
+                             "ascii": "number", "missing": "number"}  # fmt: skip
     assert shape([]) is None
+
+
+def test_a_share_that_canonical_json_writes_as_a_whole_number_is_no_other_schema():
+    """A text all in ASCII has the share 1, and one that is not 0.98; both are numbers."""
+    whole, part = ({"chars": 9, "language": "en", "ascii": a, "missing": 0} for a in (1, 0.98))
+    assert shape([whole]).columns == shape([part]).columns
 
 
 def test_another_schema_of_the_traffic_is_seen():

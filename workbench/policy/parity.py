@@ -184,9 +184,7 @@ def shape(lines: Iterable[Mapping[str, Any]]) -> Shape | None:
         return None
     n, chars = len(told), sorted(one["chars"] for one in told)
     spoken = [one["language"] or "unknown" for one in told]
-    kinds = {
-        name: {type(one.get(name)).__name__ for one in told} - {"NoneType"} for name in told[0]
-    }
+    kinds = {name: {_kind(one.get(name)) for one in told} - {"NoneType"} for name in told[0]}
     facts = {
         "texts": n,
         "columns": {name: " or ".join(sorted(held)) or "never" for name, held in kinds.items()},
@@ -272,3 +270,8 @@ def _lives(three: Sequence[Environment], today: date) -> Iterator[Finding]:
         facts = dict(zip(("declared", "preproduction", "production"), ends, strict=True))
         yield Finding(field=EXPIRES, **facts, rule="must_equal",
                       verdict="fail" if over else "pass", why=why)  # fmt: skip
+
+
+def _kind(value: Any) -> str:
+    """A share of 1 is written as 1, and stays the number that it was."""
+    return "number" if isinstance(value, (int, float)) else type(value).__name__
