@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from demo_operation import PLACE, Operation, retrain
+from demo_operation import BUSY, PLACE, QUIET, Operation, retrain
 from rich.rule import Rule
 
 from workbench.errors import GateNotPassed, IntegrityError, WorkbenchError
@@ -207,9 +207,11 @@ def operate(place: Path, first: register.Release, profile: str) -> None:
         traffic = acts.watch()
         acts.grow(first.bundle)
         out.print(Rule("retrain, and release again", align="left"))
+        traffic.rate = QUIET  # two cores train and serve
         retrain(place, seed=11)
         second = again(place, profile)
         acts.rehearse(second.bundle)
+        traffic.rate = BUSY
         acts.grow(second.bundle)
         out.print(Rule("unsafe drift", align="left"))
         case = acts.wrong()

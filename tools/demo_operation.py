@@ -20,9 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from workbench.errors import GateNotPassed, RunError
+from workbench.errors import GateNotPassed, RunError, WorkbenchError
 from workbench.evidence import tables
 from workbench.execution import environment
 from workbench.execution.operate import (
@@ -42,7 +40,8 @@ from workbench.policy.incidents import Opened
 from workbench.record import clock
 from workbench.record.store import Store
 
-PLACE, RATE, SUBJECTS = "demo", 8.0, 400
+PLACE, QUIET, BUSY, SUBJECTS = "demo", 2.0, 12.0, 400
+"""Environment; messages a second at night and by day; customers."""
 FOREIGN = ("Wie wird das Wetter morgen in den Bergen?", "¿Dónde puedo comprar fruta fresca?",
            "Kannst du mir ein Gedicht über den Herbst schreiben?", "lorem ipsum dolor sit amet",
            "Combien de temps faut-il pour cuire un œuf ?", "The choir sang in the old chapel.",
@@ -69,7 +68,7 @@ def declare(place: Path, name: str) -> Project:
 
 
 class Traffic(threading.Thread):
-    """Customers who write at a steady rate, each the same subject to the server every time."""
+    """Customers who write, `rate` times a second, each the same subject to the server every time."""
 
     def __init__(self, project: Project) -> None:
         super().__init__(daemon=True)
@@ -77,13 +76,13 @@ class Traffic(threading.Thread):
         self.state, self.token = folder / places.STATE, places.new_token(folder, "queue", "caller")
         lines = (project.root / project.usecase.data.path).read_text("utf-8").splitlines()
         self.usual = [json.loads(line)[project.usecase.data.text] for line in lines]
-        self.foreign, self.ended = threading.Event(), threading.Event()
+        self.foreign, self.ended, self.rate = threading.Event(), threading.Event(), BUSY
         self.told: dict[str, int] = {}
 
     def run(self) -> None:
         chance = random.Random(0)
         for number in itertools.count():
-            if self.ended.wait(1 / RATE):
+            if self.ended.wait(1 / self.rate):
                 return
             texts = FOREIGN if self.foreign.is_set() else self.usual
             with Client(places.read(self.state).get("url"), token=self.token) as client:
@@ -147,7 +146,10 @@ class Operation:
         by, key = self.persons["data_steward"]
         for role in ("server", "monitor"):
             told = {"name": f"{role}-{PLACE}", "by": by, "sign_with": key}
-            machines.create(self.project, self.store, PLACE, role, **told)
+            try:
+                machines.key(self.project, self.store, PLACE, role)
+            except WorkbenchError:  # there is none yet
+                machines.create(self.project, self.store, PLACE, role, **told)
         self.open.enter_context(command(self.place, self.log, "serve", "-e", PLACE, "--port", "0"))
         state = places.served(self.project, PLACE) / places.STATE
         until("the server", lambda: state.exists() and places.read(state).get("url"))
@@ -173,7 +175,8 @@ class Operation:
 
     def grow(self, bundle: str) -> None:
         """A canary, and all of the traffic once it has answered enough of it."""
-        self.deploy(bundle, "canary")
+        if (canary := self.state().canary) is None or canary.bundle != bundle:
+            self.deploy(bundle, "canary")
         asked = self.project.operations.deployments[PLACE].canary
 
         def enough() -> bool:
@@ -231,8 +234,6 @@ class Operation:
 def retrain(place: Path, seed: int) -> None:
     """Another candidate: the same data and envelope, another seed; committed."""
     path = place / "usecase.yaml"
-    text = path.read_text("utf-8")
-    wanted = yaml.safe_load(text)["parameters"]["30_adapt"]
-    line = f"  30_adapt: {{{', '.join(f'{k}: {v}' for k, v in (wanted | {'seed': seed}).items())}}}"
-    old = next(one for one in text.splitlines() if one.startswith("  30_adapt: {"))
-    path.write_text(text.replace(old, line), "utf-8")
+    text, line = path.read_text("utf-8"), "  30_adapt:\n"
+    if f"{line}    seed: {seed}\n" not in text:
+        path.write_text(text.replace(line, f"{line}    seed: {seed}\n", 1), "utf-8")
