@@ -208,7 +208,7 @@ def operate(place: Path, first: register.Release, profile: str) -> None:
         acts.grow(first.bundle)
         out.print(Rule("retrain, and release again", align="left"))
         traffic.rate = QUIET  # two cores train and serve
-        retrain(place, seed=11)
+        retrain(place)
         second = again(place, profile)
         acts.rehearse(second.bundle)
         traffic.rate = BUSY

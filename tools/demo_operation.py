@@ -231,9 +231,8 @@ class Operation:
         return found.scenario
 
 
-def retrain(place: Path, seed: int) -> None:
-    """Another candidate: the same data and envelope, another seed; committed."""
+def retrain(place: Path) -> None:
+    """Another candidate: as the one before, but trained shorter, so that it remembers less."""
     path = place / "usecase.yaml"
-    text, line = path.read_text("utf-8"), "  30_adapt:\n"
-    if f"{line}    seed: {seed}\n" not in text:
-        path.write_text(text.replace(line, f"{line}    seed: {seed}\n", 1), "utf-8")
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("    epochs: 5\n", "    epochs: 4\n", 1), "utf-8")

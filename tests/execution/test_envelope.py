@@ -58,7 +58,7 @@ class Run:
         self.outputs = self.home / "outputs"
         self.adapter = self.outputs / "adapter"
         self.usecase.mkdir()
-        for name in ("usecase.yaml", "policy.yaml", "envelope.yaml"):
+        for name in ("usecase.yaml", "policy.yaml", "envelope.yaml", "operations.yaml"):
             shutil.copyfile(PACK / name, self.usecase / name)
         shapes = {f"encoder.layer.{i}.{m}.weight": shape for i in range(LAYERS)
                   for m, shape in MODULES.items()}  # fmt: skip
