@@ -189,7 +189,7 @@ class Operation:
 
     def drift(self, traffic: Traffic, unsafe: str, safe: str) -> int:
         """Customers write about what nobody validated; returns the entry that took it back."""
-        for record in monitor.seal(self.project, self.store, PLACE):
+        for record in monitor.seal(monitor.once(self.project, self.store, PLACE)):
             print(f"✓ what was served so far: {record.ref}")
         print("▸ from now on customers write about what nobody validated")
         began = time.monotonic()
@@ -213,7 +213,7 @@ class Operation:
                 asks.predict(text, subject="an agent who tries")
                 said = list(places.decisions(folder / places.DECISIONS))[-30:]
                 mine = [one for one in said if one["shape"]["chars"] == len(text)]
-                if mine and mine[-1]["answer"] != EXPECTED:
+                if mine and mine[-1]["answer"] not in ({}, EXPECTED):
                     print(f"▸ an agent finds: “{text}” is taken for {mine[-1]['answer']}")
                     return text
         raise RunError("Every urgent message was answered as it must be.", given=STOLEN)

@@ -127,7 +127,7 @@ class Decision(Document):
     """What the caller got."""
     reason: str = ""
     """Why it was not the model's answer: `abstained`, `guard RULE`, `timeout`, `worker`, `no lease`,
-    `busy`, `input`."""
+    `busy`, `input`; `starting` while a server that has just begun reads the weights."""
     status: int
     """HTTP status."""
     latency_ms: float

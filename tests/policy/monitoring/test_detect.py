@@ -101,7 +101,7 @@ def test_a_reply_that_a_guard_could_not_score_counts_against_it_and_is_counted_a
 def test_a_refused_text_and_a_request_without_a_lease_are_not_the_releases_errors(profile, traffic):
     """What it was not asked it did not fail."""
     watch = Watch(monitor_of("errors"), profile)
-    for reason in ("input", "no lease", "abstained", "guard polite"):
+    for reason in ("input", "no lease", "abstained", "guard polite", "starting"):
         assert alarms(watch, traffic.lines(200, lambda i, r=reason: {"reason": r})) == []
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ from ...policy.serving import TRIAL
 from ...record import person
 from ...record.store import Store
 from .. import environment as declared
+from .. import isolation
 from ..project import Project
 from ..supervision import supervisor
 from . import observe, places
@@ -58,10 +59,9 @@ class Service:
             )  # fmt: skip
         self.project, self.store, self.environment = project, store, environment
         self.folder = places.prepare(places.served(project, environment))
-        for path in (self.folder / SOCKET, uds or ""):
-            if len(os.fsencode(path)) > LONGEST:
-                raise InputError("The path of a socket is too long.", where=path,
-                                 expected=f"{LONGEST} bytes at most (unix(7))")  # fmt: skip
+        if len(os.fsencode(uds or "")) > LONGEST:
+            raise InputError("The path of a socket is too long.", where=uds,
+                             expected=f"{LONGEST} bytes at most (unix(7))")  # fmt: skip
         self._listen = {"uds": str(uds)} if uds else {"host": host, "port": port or 0}
         self._worker, self._wrap, self._observed = worker, wrap, observed
         self._command = [*gateway, str(self.folder / places.SPEC)]
@@ -70,6 +70,7 @@ class Service:
         self._stop, self._seen = threading.Event(), None
         self._threads: list[threading.Thread] = []
         self._lock: IO[str] | None = None
+        self._open = ExitStack()
 
     def start(self) -> Service:
         """Start the authority and the gateway; returns at once, `ready` waits."""
@@ -80,6 +81,7 @@ class Service:
             self._lock.close()
             raise InputError("It is served already.", where=self.folder,
                              next_step="workbench serve --status") from None  # fmt: skip
+        self._sockets = self._open.enter_context(isolation.channel())
         places.write(self.folder / places.SPEC, self._spec())
         places.write(self.folder / places.STATE, {"authority": os.getpid()})
         self._stop.clear()
@@ -99,6 +101,7 @@ class Service:
             (self.folder / places.STATE).unlink(missing_ok=True)
             self._lock.close()
             self._lock = None
+        self._open.close()
 
     def __enter__(self) -> Service:
         return self.start()
@@ -135,7 +138,7 @@ class Service:
             "tokens": str(folder / places.TOKENS), "digest_key": str(folder / places.DIGEST_KEY),
             "decisions": str(folder / places.DECISIONS), "state": str(folder / places.STATE),
             "operations": self.project.operations.plain(),
-            "worker": {"socket": str(folder / SOCKET), "command": self._worker},
+            "worker": {"socket": str(self._sockets / SOCKET), "command": self._worker},
         }  # fmt: skip
 
     def _keep(self) -> None:

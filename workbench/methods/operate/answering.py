@@ -28,7 +28,7 @@ from .leases import Leases
 from .metrics import Metrics
 from .spec import Spec, note
 from .tokens import Rates, Tokens
-from .workers import LOAD_S, Worker
+from .workers import LOAD_S, START_S, Worker
 
 LOOK_S, AGAIN_S = 0.1, 2.0
 MACHINE = "A machine decided this."
@@ -67,6 +67,7 @@ class Gateway:
         self.worker = Worker(spec.worker, self.settings, self._changed)
         self.releases: dict[str, Release] = {}
         self._refused: dict[str, tuple[float, str]] = {}
+        self._wanted: dict[str, float] = {}  # since when it is granted, until it is loaded first
         self.metrics.torn.set(bool(self.journal.torn))
         if self.journal.torn:
             _say(f"decision log: {self.journal.torn} was torn; a new file is begun")
@@ -95,6 +96,7 @@ class Gateway:
                     with suppress(RunError, TimeoutError):  # nothing is asked of it any more
                         await self.worker.ask("unload", LOAD_S, bundle=bundle)
                 for bundle, grant in wanted.items():
+                    self._wanted.setdefault(bundle, time.monotonic())
                     again, _ = self._refused.get(bundle, (0, ""))
                     if bundle not in self.releases and again < time.monotonic():
                         await self._load(grant)
@@ -107,6 +109,7 @@ class Gateway:
             await self.worker.ask("load", LOAD_S, **told)
             if self.worker.up and self.worker.starts == starts:
                 self.releases[grant.bundle] = release
+                self._wanted[grant.bundle] = -START_S
         except (WorkbenchError, OSError, ValueError, KeyError, TimeoutError) as error:
             why = str(error).replace("\n", " ") or type(error).__name__
             self._refused[grant.bundle] = time.monotonic() + AGAIN_S, why
@@ -134,12 +137,18 @@ class Gateway:
         grant = lease.granted.get(arm)
         return (arm, grant) if grant else (None, None)
 
+    def _starting(self, bundle: str) -> bool:
+        """Is it read for the first time since this server began? That it takes seconds is no fault
+        of the release; that it can't be read, or is lost again, is one."""
+        since = self._wanted.get(bundle, time.monotonic())
+        return bundle not in self._refused and time.monotonic() - since < START_S
+
     async def _found(self, text: str, arm: Arm | None, grant: Grant | None) -> Found:
         if arm is None or grant is None:
             return Found("no lease")
         release = self.releases.get(grant.bundle)
         if release is None:
-            return Found("worker")
+            return Found("starting" if self._starting(grant.bundle) else "worker")
         if self.worker.busy() >= self.settings.waiting:
             return Found("busy", release)
         tokens = self.settings.reply_tokens if release.free else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -138,7 +139,8 @@ def running(
     `worker` is the command that answers in place of the real worker. RunError when it is not ready
     after `START_S` seconds, with the gateway's own words.
     """
-    with TemporaryDirectory(prefix="trial-") as folder:  # a socket's path must be short
+    short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None  # as a socket's path must be
+    with TemporaryDirectory(prefix="trial-", dir=short) as folder:
         trial, until = (
             Trial(Path(folder), bundle, base, operations, worker),
             time.monotonic() + START_S,

@@ -7,6 +7,7 @@
   nobody validated that other answer. One that got no answer fails too.
 - An error is a request that the release was asked and that got no answer in time; a text that was
   refused, and a request while nothing was granted, are not the release's.
+- A request that came while a server that has just begun still read the weights says nothing.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def category(watch: str, line: Mapping[str, Any]) -> str | None:
 
 def failed(signal: Signal, line: Mapping[str, Any], profile: Mapping[str, Any]) -> bool | None:
     """Does the line count against a rate? None where it does not say."""
+    if line["reason"] == "starting":
+        return None
     if signal.watch == "error":
         return line["reason"] in ERRORS
     if signal.watch == "latency":
