@@ -6,6 +6,7 @@ engine's, by the same rules.
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from .stage import Stage
 
 CHANGE = ("usecase", "environment", "action", "by", "bundle", "share", "time", "operations")
+THREE, SHOWN = ("declared", "preproduction", "production"), 60
 
 
 def change(stage: Stage) -> pd.DataFrame:
@@ -39,9 +41,21 @@ def asked(stage: Stage) -> pd.DataFrame:
 
 
 def environment(stage: Stage, rows: int) -> pd.DataFrame:
-    """Declared, rehearsed, there now, field by field; those that fail first."""
-    found = pd.DataFrame(_plan(stage)["parity"], dtype=object)
-    return found.head(rows).set_index("field") if len(found) else found
+    """Where what is declared, rehearsed and there now is not the same thing, what fails first, and
+    in the last line how many fields are equal in all three."""
+    told = _plan(stage)["parity"]
+    apart = [one for one in told if one["verdict"] == "fail" or len(set(map(str, _three(one)))) > 1]
+    found = [one | {name: shorten(str(one[name]), SHOWN, placeholder=" …") for name in THREE}
+             for one in apart[:rows]]  # fmt: skip
+    if told:
+        equal = f"{len(told) - len(apart)} of {len(told)} fields are equal in all three"
+        found.append({"field": "", "verdict": "pass", "why": equal})
+    table = pd.DataFrame(found, dtype=object).fillna("")
+    return table.set_index("field") if len(table) else table
+
+
+def _three(one: dict[str, Any]) -> list[Any]:
+    return [one[name] for name in THREE]
 
 
 def criteria(stage: Stage) -> pd.DataFrame:
