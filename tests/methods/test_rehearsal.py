@@ -65,7 +65,8 @@ def test_traffic_stands_aside(shown):
 
 def test_a_place_that_is_not_as_declared_is_shown(shown):
     found = rehearsal.environment(shown(), 40)
-    assert found.loc[0, "verdict"] == "fail" and found.loc[0, "declared"] == "3.11"
+    assert found.iloc[0]["verdict"] == "fail" and found.iloc[0]["declared"] == "3.11"
+    assert found.iloc[-1]["why"].endswith("fields are equal")
 
 
 def test_the_control_finds_every_change_and_nothing_else(shown):

@@ -6,6 +6,7 @@ engine's, by the same rules.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -41,21 +42,24 @@ def asked(stage: Stage) -> pd.DataFrame:
 
 
 def environment(stage: Stage, rows: int) -> pd.DataFrame:
-    """Where what is declared, rehearsed and there now is not the same thing, what fails first, and
-    in the last line how many fields are equal in all three."""
-    told = _plan(stage)["parity"]
-    apart = [one for one in told if one["verdict"] == "fail" or len(set(map(str, _three(one)))) > 1]
-    found = [one | {name: shorten(str(one[name]), SHOWN, placeholder=" …") for name in THREE}
-             for one in apart[:rows]]  # fmt: skip
+    """Where what is declared, rehearsed and there now is not the same thing; see `apart`."""
+    return apart(_plan(stage)["parity"], THREE, rows)
+
+
+def apart(told: Sequence[Mapping[str, Any]], places: Sequence[str], rows: int) -> pd.DataFrame:
+    """Findings of parity whose values are not the same in these places, what fails first; in the
+    last line how many are."""
+    odd = [one for one in told
+           if one["verdict"] == "fail" or len({str(one[name]) for name in places}) > 1]  # fmt: skip
+    found = [{"field": one["field"]}
+             | {name: shorten(str(one[name]), SHOWN, placeholder=" …") for name in places}
+             | {name: one[name] for name in ("rule", "verdict", "why")}
+             for one in odd[:rows]]  # fmt: skip
     if told:
-        equal = f"{len(told) - len(apart)} of {len(told)} fields are equal in all three"
+        equal = f"{len(told) - len(odd)} of {len(told)} fields are equal"
         found.append({"field": "", "verdict": "pass", "why": equal})
     table = pd.DataFrame(found, dtype=object).fillna("")
     return table.set_index("field") if len(table) else table
-
-
-def _three(one: dict[str, Any]) -> list[Any]:
-    return [one[name] for name in THREE]
 
 
 def criteria(stage: Stage) -> pd.DataFrame:

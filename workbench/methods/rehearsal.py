@@ -13,6 +13,7 @@ from ..policy import figures, gates, parity
 from ..policy.criteria import Policy
 from ..policy.operations import Operations
 from ..policy.rehearsal import again
+from .deployment import apart
 from .stage import Stage, gate_table, readable
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -68,9 +69,8 @@ def aside(stage: Stage) -> pd.DataFrame:
 
 
 def environment(stage: Stage, rows: int) -> pd.DataFrame:
-    """The environment as declared and as observed; fields that fail come first."""
-    found = pd.DataFrame(stage.read_json("parity"))
-    return found[["field", "declared", "preproduction", "rule", "verdict", "why"]].head(rows)
+    """Where the environment is not observed as it is declared; see `deployment.apart`."""
+    return apart(stage.read_json("parity"), ("declared", "preproduction"), rows)
 
 
 def verdicts(stage: Stage) -> pd.DataFrame:
