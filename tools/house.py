@@ -24,7 +24,7 @@ STAGES = Path(__file__).resolve().parents[1] / "templates/stages"
 HEADINGS = ("What came in", "Negative control", "What was recorded", "Limits")
 KNOWN = {
     "stage": str, "question": str, "inputs": dict, "rows": list, "commits": dict, "reuses": dict,
-    "continues": bool, "decides": bool, "inspects": bool, "adapts": bool, "checkpoints": bool, "probes": bool,
+    "anew": bool, "continues": bool, "decides": bool, "inspects": bool, "adapts": bool, "checkpoints": bool, "probes": bool,
     "governs": str, "bom": str, "kinds": list, "when": list, "layer": str, "volatile": list,
     "causes": bool, "releases": bool, "run_s": int, "cell_s": int,
 }  # fmt: skip

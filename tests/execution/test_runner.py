@@ -105,6 +105,18 @@ def test_what_is_made_of_a_look_s_tables_is_judged_at_that_look(done):
     assert [e.body["look"] for e in done.ledger("look")] == [1, 2]
 
 
+def test_what_each_run_measures_anew_pays_for_no_look(done):
+    """The load on a server is drawn afresh each time; a set that is locked is paid for all the same."""
+    inputs = {"cases": "40_functional/cases.parquet", "criteria": "10_intake/criteria.json"}
+    locked = inputs | {"locked": "20_dataset/locked.parquet!"}
+    for name, read in (("43_calibration", inputs), ("44_reproducibility", locked)):
+        done.stage(name, anew=True, inputs=read, rows=["*.parquet"], kinds=["classifier"])
+    assert another_candidate(done, 4).code == 0
+    looks = [done.record(name).statement.predicate.buildDefinition.internalParameters["looks"]
+             for name in ("43_calibration", "44_reproducibility")]  # fmt: skip
+    assert looks[0] == {"number": 1, "budget": 1} and looks[1]["number"] > 1
+
+
 def test_a_look_beyond_the_budget_is_refused_before_it_happens(done):
     """Exit 3, the budget named; the set was not opened, and the ledger holds the attempt."""
     policy = done.usecase / "policy.yaml"

@@ -109,7 +109,8 @@ def run(job: Job) -> Record:
             looks = commitments.look(
                 job.store, job.inputs, _budget(job), why=job.stage.facts.get("question"), **facts
             )
-            looks = commitments.inherited(looks, job.inputs, job.records.values())
+            if not job.stage.facts.get("anew"):
+                looks = commitments.inherited(looks, job.inputs, job.records.values())
             ran = _execute(job, begun, looks)
             record = _seal(job, begun, ran)
         except BaseException as error:

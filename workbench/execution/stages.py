@@ -12,6 +12,8 @@ A stage notebook carries `metadata.workbench`:
     rows       globs of outputs that hold rows of persons, encrypted when the data class asks; a stage
                that reads such rows must declare it, [] where its outputs hold none
     commits    ledger kind -> output: entered into the ledger by digest when the record is sealed
+    anew       true: its gates judge what each run measures anew; nothing in its tables is of a locked
+               set, so that no look at one is paid for
     reuses     output -> names of the inputs that alone determine it
     inspects   runs before the data is classified: it proposes the classes
     governs    `data`: leaves a dataset, over which the standing gates of `policy.governance` are judged
