@@ -47,8 +47,11 @@ class Lease(Document):
     """What an environment may answer with until `expires`."""
 
     version: int = 1
+    """Of this form."""
     usecase: str
+    """Id of the use case."""
     environment: str
+    """Where it holds."""
     issued: str
     """UTC."""
     expires: str
@@ -58,7 +61,9 @@ class Lease(Document):
     salt: str
     """Of the stable hash; the same for all leases of an environment."""
     stable: Grant | None = None
+    """Answers all whom the canary does not."""
     canary: Grant | None = None
+    """Answers its share."""
     why: list[str] = []
     """Why something that was deployed is not granted, for people."""
 
@@ -88,6 +93,7 @@ class Decision(Document):
     """One line of the decision log, as canonical JSON; `previous` chains it to the line before."""
 
     version: int = 1
+    """Of this form."""
     number: int
     """Counts from 0 in its file."""
     previous: str
@@ -96,6 +102,7 @@ class Decision(Document):
     time: str
     """When it was decided, UTC."""
     environment: str
+    """Where it was decided."""
     arm: Arm | None
     """None where no release was granted."""
     bundle: str | None
@@ -109,6 +116,7 @@ class Decision(Document):
     caller: str
     """Name that belongs to the token."""
     kind: Literal["traffic", "sentinel", "rehearsal"]
+    """A caller's request, a sentinel case of the monitor's, or a rehearsed one."""
     sentinel: str | None = None
     """Of a sentinel or a rehearsed case: the id of the case."""
     shape: dict[str, Any]

@@ -68,8 +68,11 @@ class Observed(Document):
     """`observed.json`: what one server was seen to be, and when."""
 
     version: int = 1
+    """Of this form."""
     usecase: str
+    """Id of the use case."""
     environment: str
+    """Name of what was observed."""
     time: str
     """UTC."""
     found: Environment

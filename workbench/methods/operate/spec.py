@@ -31,24 +31,36 @@ class Work(Document):
     """The worker: its socket, and what to start in place of the real one."""
 
     socket: str
+    """Path of the Unix socket between gateway and worker."""
     command: list[str] | None = None
+    """What is started in place of the real worker; None for that."""
 
 
 class Spec(Document):
     """`spec.json`."""
 
     usecase: str
+    """Id of the use case."""
     environment: str
+    """Where it serves."""
     listen: Listen
+    """Where callers reach it."""
     lease: Path
+    """File with the lease."""
     server_key: str | None
     """Whose leases count; None believes unsigned ones, in a trial only."""
     tokens: Path
+    """File with digests of tokens."""
     digest_key: Path
+    """File with the key of request digests."""
     decisions: Path
+    """Folder of the decision log."""
     state: Path
+    """File in which the processes are told."""
     operations: Operations
+    """Limits and the fallback where no release is known."""
     worker: Work
+    """What holds the weights."""
 
     @model_validator(mode="after")
     def _honest(self) -> Spec:
